@@ -1,0 +1,349 @@
+"""What to measure: targets, levels, limits, objectives. Frozen; read from TOML; an unknown key is refused by name."""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from config.settings import Timeouts
+
+SHIPPED = Path(__file__).parent / "plans"
+KEY_NAME = re.compile(r"^GATEBENCH_(API_KEY|KEY_\w+)$")
+SLO_TEXT = re.compile(
+    r"^\s*(?P<stat>p50|p90|p95|p99|mean|rate)\s*\(\s*(?P<quantity>latency|ttft|tpot|itl|errors)\s*\)"
+    r"\s*(?:\{\s*level\s*=\s*(?P<level>\d+)\s*\})?\s*<=?\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|%)\s*$"
+)
+UNITS = {"ms": 1e-3, "s": 1.0, "%": 1e-2}
+
+
+class PlanError(ValueError):
+    """A plan that cannot be used: what, where and how to mend it."""
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Target(Part):
+    """One OpenAI-compatible endpoint."""
+
+    name: str = Field("target", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Short name, used in tables")
+    url: str = Field(description="OpenAI base URL, as in http://127.0.0.1:4000/v1")
+    model: str = Field(description="Model to ask for, where `models` has no better answer")
+    models: dict[str, str] = Field(default_factory=dict, description="Model in the workload -> model to ask for")
+    api_key_env: str = Field("GATEBENCH_API_KEY", description="Environment variable that holds the key")
+    headers: dict[str, str] = Field(default_factory=dict)
+    query: dict[str, str] = Field(default_factory=dict)
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    token_param: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    transport: Literal["wire", "httpx"] = "wire"
+    direct: bool = Field(False, description="The upstream itself, without a gateway in front")
+
+    @field_validator("name")
+    @classmethod
+    def _not_reserved(cls, value: str) -> str:
+        if value in ("control", "null"):
+            raise ValueError(f"{value!r} is the name of gatebench's own responder; choose another")
+        return value
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{value!r} is not an http(s) URL; write it like http://127.0.0.1:4000/v1")
+        if parts.username or parts.password:
+            raise ValueError("a key does not belong in a URL; put it into the environment variable of api_key_env")
+        return value.rstrip("/")
+
+    @field_validator("headers")
+    @classmethod
+    def _no_secret_headers(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value:
+            if re.search(r"authorization|api[-_]?key|token|secret|cookie", name, re.I):
+                raise ValueError(
+                    f"header {name!r} looks like a secret; the key comes from api_key_env, never from a plan"
+                )
+        return value
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _own_keys_only(cls, value: str) -> str:
+        if not KEY_NAME.match(value):
+            raise ValueError(f"{value!r}: must be GATEBENCH_API_KEY or start with GATEBENCH_KEY_")
+        return value
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def api_key(self) -> str | None:
+        """The key itself: read when a request is built, kept nowhere."""
+        return os.environ.get(self.api_key_env) or None
+
+
+class Capture(Part):
+    """Where real traffic is read from, and how much of it is kept."""
+
+    sources: tuple[str, ...] = ()
+    format: str = "auto"
+    privacy: Literal["counts", "structure", "text"] = "counts"
+
+
+class Sweep(Part):
+    """Closed loop: `requests` measured at each level, over `blocks` passes in seeded random order."""
+
+    levels: tuple[int, ...] = Field((1, 10, 50, 100), description="Concurrent requests")
+    requests: int = Field(1000, ge=1, description="Measured requests a level, over all blocks")
+    blocks: int = Field(5, ge=1, le=50)
+    stream: bool = True
+    extend_to: int = Field(
+        0, ge=0, description="Double the top level up to this while throughput still rises; 0: never"
+    )
+
+    @field_validator("levels")
+    @classmethod
+    def _levels(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or min(value) < 1 or len(set(value)) != len(value):
+            raise ValueError("levels are different whole numbers from 1 up")
+        return tuple(sorted(value))
+
+    @model_validator(mode="after")
+    def _enough(self) -> "Sweep":
+        per_leg = self.requests // self.blocks
+        if self.requests % self.blocks:
+            raise ValueError(f"requests ({self.requests}) must be a multiple of blocks ({self.blocks})")
+        if per_leg < 2 * max(self.levels):
+            need = 2 * max(self.levels) * self.blocks
+            raise ValueError(
+                f"{per_leg} requests a block are too few at {max(self.levels)} concurrent (at least twice as many); "
+                f"use requests = {need}, or fewer blocks, or lower levels"
+            )
+        return self
+
+    @property
+    def requests_per_leg(self) -> int:
+        return self.requests // self.blocks
+
+
+class Replay(Part):
+    """Open loop: the workload with its recorded timing."""
+
+    enabled: bool = True
+    speed: float = Field(1.0, gt=0, description="2 plays twice as fast: gaps are halved")
+    window: str = Field("", description="Part of the workload, as in 0:10m; empty: all of it")
+    max_in_flight: int = Field(1000, ge=1)
+    on_full: Literal["queue", "drop", "abort"] = "queue"
+
+
+class Load(Part):
+    """Open loop at a constant rate."""
+
+    rate_rps: float = Field(10.0, gt=0)
+    duration_s: float = Field(30.0, gt=0)
+    arrivals: Literal["constant"] = "constant"
+    stream: bool = True
+    max_in_flight: int = Field(1000, ge=1)
+    on_full: Literal["queue", "drop", "abort"] = "queue"
+
+
+class Budget(Part):
+    """Hard limits of one run; None: no limit."""
+
+    requests: int | None = Field(None, ge=1)
+    output_tokens: int | None = Field(None, ge=1)
+    usd: float | None = Field(None, gt=0)
+    wall_s: float | None = Field(None, gt=0)
+
+
+class Breaker(Part):
+    """Stop when more than `share` of the requests that ended in the last `window_s` failed."""
+
+    enabled: bool = True
+    share: float = Field(0.5, gt=0, le=1)
+    window_s: float = Field(10.0, gt=0)
+    min_requests: int = Field(20, ge=1)
+
+
+class Price(Part):
+    """US dollars a million tokens."""
+
+    input: float = Field(0.0, ge=0)
+    output: float = Field(0.0, ge=0)
+
+
+class HealthLimits(Part):
+    """Beyond `suspect_…` a leg is suspect, beyond `invalid_…` invalid: the generator was the limit."""
+
+    suspect_lag_p99_ms: float = 5.0
+    invalid_lag_p99_ms: float = 20.0
+    suspect_loop_lag_p99_ms: float = 10.0
+    invalid_loop_lag_p99_ms: float = 50.0
+    suspect_cpu_share: float = 0.85
+    invalid_cpu_share: float = 0.97
+    invalid_achieved_share: float = 0.95
+    ceiling_share: float = Field(0.8, description="Above this share of the calibrated ceiling a leg is invalid")
+
+
+class Judge(Part):
+    """How tonight is compared with the past."""
+
+    min_effect: float = Field(0.03, ge=0, description="Changes below this are never called regressed")
+    confirm: bool = Field(True, description="Measure a candidate once more before calling it regressed")
+    history: int = Field(30, ge=3, le=365, description="Nights compared against")
+
+
+class Control(Part):
+    """The reference measured in the same blocks."""
+
+    enabled: bool = True
+    service_ms: float = Field(40.0, gt=0, description="Fixed service time of gatebench's own responder")
+    url: str = Field("", description="A pinned reference build instead of our responder")
+    model: str = "control"
+
+
+class Alerts(Part):
+    """Whom to tell is a fact of the machine (GATEBENCH_ALERT_URLS); when to tell stands here."""
+
+    on: tuple[Literal["regressed", "slo", "invalid", "failed"], ...] = ("regressed", "slo", "failed")
+
+
+class Plan(Part):
+    """Everything a night measures."""
+
+    name: str = Field("adhoc", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    targets: tuple[Target, ...] = Field(min_length=1)
+    workload: str = Field("", description="Parquet file, or the name of a pinned workload; empty: the built-in one")
+    seed: int = 20260101
+    slos: tuple[str, ...] = ()
+    capture: Capture = Capture()
+    sweep: Sweep = Sweep()
+    replay: Replay = Replay()
+    timeouts: Timeouts = Timeouts()
+    budget: Budget = Budget()
+    breaker: Breaker = Breaker()
+    prices: dict[str, Price] = Field(default_factory=dict)
+    health: HealthLimits = HealthLimits()
+    judge: Judge = Judge()
+    control: Control = Control()
+    alerts: Alerts = Alerts()
+
+    @field_validator("slos")
+    @classmethod
+    def _slos(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            parse_slo(text)
+        return value
+
+    @model_validator(mode="after")
+    def _different_names(self) -> "Plan":
+        names = [target.name for target in self.targets]
+        if len(set(names)) != len(names):
+            raise ValueError(f"targets must have different names: {', '.join(names)}")
+        return self
+
+    def only(self, target: str) -> "Plan":
+        """The same plan for one of its targets."""
+        chosen = tuple(t for t in self.targets if t.name == target)
+        if not chosen:
+            raise PlanError(
+                f"plan {self.name!r} has no target {target!r}; it has {', '.join(t.name for t in self.targets)}"
+            )
+        return self.model_copy(update={"targets": chosen})
+
+    def measuring(self) -> dict[str, Any]:
+        """The fields that decide what is measured: runs are compared only where these are the same."""
+        keep = self.model_dump(mode="json", include={"seed", "timeouts", "sweep", "replay", "control"})
+        return keep
+
+
+def parse_slo(text: str) -> tuple[str, str, float, int | None]:
+    """(stat, quantity, threshold in seconds or as a share, level). Raises PlanError with an example."""
+    match = SLO_TEXT.match(text)
+    if not match:
+        raise PlanError(
+            f"cannot read the objective {text!r}; write it like 'p95(latency) < 500ms', "
+            "'p95(ttft){level=10} < 300ms' or 'rate(errors) < 0.5%'"
+        )
+    stat, quantity, unit = match["stat"], match["quantity"], match["unit"]
+    if (quantity == "errors") != (stat == "rate") or (quantity == "errors") != (unit == "%"):
+        raise PlanError(f"{text!r}: errors are a rate in %, everything else a quantile or mean in ms or s")
+    level = int(match["level"]) if match["level"] else None
+    return stat, quantity, float(match["number"]) * UNITS[unit], level
+
+
+def load_plan(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
+    """The plan in a TOML file, or a shipped one by its name (nightly, quickstart, smoke), with `a.b=c` laid over it."""
+    file = Path(path)
+    if not file.suffix and not file.exists():
+        file = SHIPPED / f"{path}.toml"
+    try:
+        raw = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PlanError(f"no plan at {path}; `gatebench init` writes one") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanError(f"cannot read the plan {path}: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise PlanError(f"{file}: not TOML: {error}") from None
+    for text in overrides:
+        _override(raw, text)
+    return make_plan(raw, str(file))
+
+
+def make_plan(raw: dict[str, Any], where: str) -> Plan:
+    """A validated plan; every complaint names the field, and an unknown key its nearest known name."""
+    try:
+        return Plan.model_validate(raw)
+    except ValidationError as error:
+        raise PlanError(f"{where}: " + "; ".join(_complaint(e) for e in error.errors())) from None
+
+
+def _override(raw: dict[str, Any], text: str) -> None:
+    """Lay `sweep.requests=100` or `targets.0.url="…"` over the raw plan. The value is read as TOML, else as a string."""
+    key, sep, value = text.partition("=")
+    if not sep:
+        raise PlanError(f"--set {text}: write it like sweep.requests=100")
+    try:
+        parsed = tomllib.loads(f"v = {value}")["v"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    node: Any = raw
+    *parents, last = key.strip().split(".")
+    try:
+        for part in parents:
+            node = node[int(part)] if isinstance(node, list) else node.setdefault(part, {})
+        if isinstance(node, list):
+            node[int(last)] = parsed
+        else:
+            node[last] = parsed
+    except (ValueError, IndexError, TypeError, AttributeError):
+        raise PlanError(f"--set {text}: the plan has no place {key!r}") from None
+
+
+def _complaint(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(error["loc"][-1]), _known(error["loc"][:-1]), n=1)
+        return f"unknown key {where!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
+
+
+def _known(parents: Sequence[Any]) -> list[str]:
+    """Field names of the model at this place of the plan."""
+    model: type[BaseModel] = Plan
+    for part in parents:
+        if isinstance(part, int):
+            continue
+        inner = Target if part == "targets" else model.model_fields[str(part)].annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        model = inner
+    return list(model.model_fields)

@@ -1,0 +1,88 @@
+"""Facts of this machine: where data lies, which keys there are, whom to alert. What to measure is in `config.plan`."""
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+
+def is_loopback(host: str) -> bool:
+    """`localhost` and literal loopback addresses; a name that merely looks like one is not."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Timeouts(BaseModel):
+    """Limits of one request, in seconds. All are on by default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", title="Timeouts")
+
+    connect_s: float = Field(10.0, gt=0, description="Until the connection stands")
+    first_byte_s: float = Field(120.0, gt=0, description="From sending to the first byte of the answer")
+    idle_s: float = Field(60.0, gt=0, description="Between two reads of one answer")
+    total_s: float = Field(600.0, gt=0, description="The whole request")
+
+
+class Settings(BaseSettings):
+    """`GATEBENCH_*` in the environment, then `gatebench.toml` in the working folder, then these defaults."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GATEBENCH_", env_nested_delimiter="__", toml_file="gatebench.toml", extra="ignore", frozen=True
+    )
+
+    home: Path = Path(".gatebench")
+    api_key: SecretStr | None = None
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    alert_urls: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    timeouts: Timeouts = Timeouts()
+    flush_s: float = Field(1.0, gt=0)
+    book_wait_s: float = Field(30.0, ge=0)
+
+    @field_validator("allowed_hosts", "alert_urls", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part for part in value.replace(",", " ").split() if part)
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def home_path(self) -> Path:
+        """The data root, absolute."""
+        return self.home.expanduser().resolve()
+
+    @property
+    def book_path(self) -> Path:
+        return self.home_path / "gatebench.duckdb"
+
+    @property
+    def runs_path(self) -> Path:
+        return self.home_path / "runs"
+
+    @property
+    def workloads_path(self) -> Path:
+        return self.home_path / "workloads"
+
+    def allows(self, host: str) -> bool:
+        """Loopback always; anything else only by name, and only from the environment or the command line."""
+        return is_loopback(host) or host in self.allowed_hosts

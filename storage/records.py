@@ -1,0 +1,367 @@
+"""The nouns of gatebench. Standard library only; everybody may import this, it imports nobody.
+
+Times are integer nanoseconds on one monotonic clock, `_ns` in the name; the wall clock only labels.
+Absence is None: never -1, 0 or NaN.
+"""
+
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+LEG_SCHEMA = "gatebench.leg/1"
+CONTROL = "control"  # the reserved name of the control target
+
+
+class Failure(StrEnum):
+    """Why a request is not ok. None in a sample means ok; every attempt ends in exactly one of these or in ok."""
+
+    DNS = "dns"
+    CONNECT = "connect"
+    LOCAL = "local"  # out of ports or descriptors: ours, so the leg is invalid
+    TLS = "tls"
+    HTTP_3XX = "http_3xx"
+    TIMEOUT_CONNECT = "timeout_connect"
+    TIMEOUT_FIRST_BYTE = "timeout_first_byte"
+    TIMEOUT_IDLE = "timeout_idle"
+    TIMEOUT_TOTAL = "timeout_total"
+    RESET = "reset"
+    CLOSED_EARLY = "closed_early"
+    PROTOCOL = "protocol"
+    RATE_LIMITED = "rate_limited"
+    HTTP_4XX = "http_4xx"
+    HTTP_5XX = "http_5xx"
+    STREAM_ERROR = "stream_error"
+    BAD_JSON = "bad_json"
+    TRUNCATED = "truncated"
+    EMPTY = "empty"
+    CANCELLED = "cancelled"
+    CENSORED = "censored"  # still in flight at the drain deadline, kept at its age
+
+
+# A latency quantile is over these and the ok ones: dropping timeouts would make p95 improve under overload.
+SLOW_FAILURES = frozenset(
+    {
+        Failure.TIMEOUT_CONNECT,
+        Failure.TIMEOUT_FIRST_BYTE,
+        Failure.TIMEOUT_IDLE,
+        Failure.TIMEOUT_TOTAL,
+        Failure.CENSORED,
+    }
+)
+
+
+class Phase(StrEnum):
+    WARMUP = "warmup"
+    MEASURED = "measured"
+    COOLDOWN = "cooldown"
+
+
+class Validity(StrEnum):
+    VALID = "valid"
+    SUSPECT = "suspect"
+    INVALID = "invalid"
+
+
+class Attempt(StrEnum):
+    FIRST = "first"
+    CONFIRM = "confirm"
+
+
+class Series(StrEnum):
+    SWEEP = "sweep"  # closed loop at a level
+    REPLAY = "replay"  # recorded arrivals, level 0
+    LOAD = "load"  # a constant or drawn rate, level 0
+    CALIBRATION = "calibration"  # the null responder; never judged
+
+
+class Word(StrEnum):
+    """A verdict."""
+
+    REGRESSED = "regressed"
+    UNCHANGED = "unchanged"
+    IMPROVED = "improved"
+    INCONCLUSIVE = "inconclusive"
+    INVALID = "invalid"
+
+
+class RunStatus(StrEnum):
+    RUNNING = "running"
+    COMPLETED = "completed"
+    INTERRUPTED = "interrupted"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One captured request of a workload: what was asked, when, and what is known of how it went."""
+
+    offset_ns: int
+    model: str
+    input_tokens: int | None
+    output_tokens: int | None
+    max_output_tokens: int | None
+    stream: bool
+    session: str | None = None
+    user: str | None = None
+    first_token_ns: int | None = None  # recorded first token - recorded start
+    duration_ns: int | None = None  # recorded end - recorded start
+    failure: str | None = None  # the gateway's own error code or class, None if it succeeded
+    cache_hit: bool | None = None
+
+
+# The columns of `runs/<run>/<leg>/part-*.parquet`, in order, with their types.
+SAMPLE_COLUMNS: dict[str, str] = {
+    "trial_id": "str",
+    "leg_id": "str",
+    "attempt": "str",
+    "block": "i32",
+    "target": "str",
+    "level": "i32",
+    "seq": "i64",
+    "shard": "i32",
+    "stream_label": "str",
+    "phase": "str",
+    "intended_ns": "i64",
+    "sent_ns": "i64",
+    "dns_ns": "i64",
+    "connected_ns": "i64",
+    "tls_ns": "i64",
+    "headers_ns": "i64",
+    "first_token_ns": "i64",
+    "first_answer_ns": "i64",
+    "last_token_ns": "i64",
+    "end_ns": "i64",
+    "chunk_gaps_us": "list[u32]",
+    "stream": "bool",
+    "input_tokens": "i64",
+    "output_tokens": "i64",
+    "request_bytes": "i64",
+    "response_bytes": "i64",
+    "status": "i32",
+    "failure": "str",
+    "finish_reason": "str",
+    "model_asked": "str",
+    "model_served": "str",
+    "cache_hit": "bool",
+    "fallbacks": "i32",
+    "attempts": "i32",
+    "retry_after_s": "f64",
+    "request_id": "str",
+    "connection_reused": "bool",
+    "resends": "i32",
+}
+
+
+class Sample(NamedTuple):
+    """What the engine learns of one attempted request. A tuple, not a dataclass: one is made per request, in the
+    measured interval, and a frozen dataclass of this width costs three times as much.
+
+    The columns that are the same for a whole leg (ids, attempt, block, target, level) are added when rows are written.
+    Nanoseconds count from the leg's t0.
+    """
+
+    seq: int
+    phase: str
+    stream_label: str
+    intended_ns: int
+    sent_ns: int
+    dns_ns: int | None
+    connected_ns: int | None
+    tls_ns: int | None
+    headers_ns: int | None
+    first_token_ns: int | None
+    first_answer_ns: int | None
+    last_token_ns: int | None
+    end_ns: int
+    chunk_gaps_us: list[int] | None
+    stream: bool
+    input_tokens: int | None
+    output_tokens: int | None
+    request_bytes: int
+    response_bytes: int
+    status: int | None
+    failure: str | None
+    finish_reason: str | None
+    model_asked: str
+    model_served: str | None
+    cache_hit: bool | None
+    fallbacks: int | None
+    attempts: int | None
+    retry_after_s: float | None
+    request_id: str | None
+    connection_reused: bool
+    resends: int
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Was the instrument itself the limit? Measured inside the worker that sent the load, over the measured phase."""
+
+    schedule_lag_p50_ms: float | None
+    schedule_lag_p99_ms: float | None
+    schedule_lag_max_ms: float | None
+    loop_lag_p99_ms: float | None  # how late the event loop woke for a timer of its own
+    cpu_share: float | None  # CPU seconds of the worker / wall seconds
+    offered_rps: float | None  # open loop only
+    achieved_rps: float | None
+    gc_pauses: int
+    open_files: int | None
+    open_files_limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """`leg.json`: one (attempt, block, target, level), written when the leg is closed. The book can be rebuilt from
+    these and the Parquet parts beside them."""
+
+    run_id: str
+    trial_id: str  # target x series x level over all blocks of an attempt
+    leg_id: str
+    attempt: str
+    block: int
+    target: str
+    series: str
+    level: int
+    loop: str  # "closed" | "open"
+    stream: bool
+    url: str
+    model: str
+    seed: int
+    workload_id: str
+    started_at: str  # wall clock, ISO 8601 with zone: a label
+    duration_s: float
+    scheduled: int  # requests this leg meant to send in its measured phase
+    rows: int  # rows on disk, all phases
+    measured: int
+    ok: int  # measured and ok
+    failed: dict[str, int]  # measured, by failure kind
+    dropped: int
+    lost: int  # scheduled - measured, when a leg ended before its time
+    validity: str
+    reasons: list[str]
+    stopped: str | None  # "budget", "breaker", "interrupted", or None: ran to its end
+    health: Health
+    target_headers: dict[str, str] = field(default_factory=dict)  # allow-listed: server, via, x-…-version
+    engine_version: int = 1
+    schema: str = LEG_SCHEMA
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What the same engine, with the same shape of request, sees of a responder that answers at once."""
+
+    stream: bool
+    floor_p50_ms: float
+    floor_p99_ms: float
+    ceiling_rps: float
+    lag_p50_ms: float | None = None
+    lag_p99_ms: float | None = None
+    lag_max_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number that knows how far to trust it. `lower` and `upper` are a 95 % interval, None where the blocks
+    are too few; `at_least`: the quantile fell on a timed-out or censored request, so the truth is at or above `point`."""
+
+    point: float
+    lower: float | None
+    upper: float | None
+    n: int  # requests
+    blocks: int
+    at_least: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One estimate with its address. Units: seconds, requests a second, tokens a second; for `errors` a share."""
+
+    attempt: str
+    target: str
+    series: str
+    level: int
+    metric: (
+        str  # latency_p50 … latency_mean, ttft_p50 …, tpot_…, itl_…, throughput, goodput, output_tokens_per_s, errors
+    )
+    estimate: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """effect = ratio - 1 (up is worse: throughput is turned round); level None is the mean over levels."""
+
+    target: str
+    series: str
+    metric: str
+    level: int | None
+    effect: float | None
+    lower: float | None
+    upper: float | None
+    p: float | None
+    detectable: float | None  # the smallest effect that tonight could have seen
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Slo:
+    """`p95(latency){level=10} < 300ms` taken apart. Unscoped (level None) it judges the replay and defines goodput."""
+
+    text: str
+    stat: str  # p50 p90 p95 p99 mean rate
+    quantity: str  # latency ttft tpot itl errors
+    threshold: float  # seconds, or a share
+    level: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SloResult:
+    """ok None: there was nothing to judge it by, which never passes."""
+
+    slo: Slo
+    target: str
+    series: str
+    level: int
+    point: float | None
+    ok: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """Highest throughput sustained. `reached` False: throughput still rose at the top level, read "at least"."""
+
+    target: str
+    throughput_rps: Estimate
+    concurrency: int
+    reached: bool
+    limited_by: str  # capacity | quota | errors | slo | budget | generator | none
+    knee: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One execution of a flow, as the book keeps it."""
+
+    run_id: str
+    flow: str  # nightly | sweep | replay | load | …
+    plan_name: str
+    status: str
+    scheduled: bool  # only a scheduled run enters a baseline by itself
+    started_at: str
+    ended_at: str | None
+    verdict: str | None
+    exit_code: int | None
+    reason: str | None
+    workload_id: str | None
+    seed: int
+    fingerprint: str | None
+    plan: dict[str, Any]  # what was asked, without secrets
+    environment: dict[str, Any]  # versions, machine, data paths: everything the result depends on
+    path: str  # folder of the samples, absolute
+    report: str | None = None
+
+
+def to_json(record: Any) -> dict[str, Any]:
+    """A record as a dict of plain values."""
+    return asdict(record)
