@@ -306,7 +306,7 @@ def make_plan(raw: dict[str, Any], where: str) -> Plan:
 
 
 def _override(raw: dict[str, Any], text: str) -> None:
-    """Lay `sweep.requests=100` or `targets.0.url="…"` over the raw plan. The value is read as TOML, else as a string."""
+    """Lay `sweep.requests=100` or `targets.0.url=…` over the raw plan; the value is read as TOML, else as a string."""
     key, sep, value = text.partition("=")
     if not sep:
         raise PlanError(f"--set {text}: write it like sweep.requests=100")

@@ -263,7 +263,7 @@ class Calibration:
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """A number that knows how far to trust it. `lower` and `upper` are a 95 % interval, None where the blocks
-    are too few; `at_least`: the quantile fell on a timed-out or censored request, so the truth is at or above `point`."""
+    are too few; `at_least`: the quantile fell on a timed-out or censored request, so the truth is `point` or more."""
 
     point: float
     lower: float | None
