@@ -105,7 +105,7 @@ class Fault:
         try:
             object.__setattr__(self, "kind", FaultKind(self.kind))
         except ValueError:
-            near = difflib.get_close_matches(str(self.kind), list(FaultKind), n=1)
+            near = difflib.get_close_matches(str(self.kind), [str(kind) for kind in FaultKind], n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(FaultKind)}"
             raise UsageError(f"unknown fault {self.kind!r}; {hint}") from None
         _check_numbers(self, f"fault {self.kind}")

@@ -24,15 +24,18 @@ class Alarm(Protocol):
     def close(self) -> None: ...
 
 
+AlarmOf = Callable[[asyncio.AbstractEventLoop, Callable[[], None]], Alarm]
+
+
 class Timers:
     """Calls functions at their deadlines, earliest first. Without a cancel: a call that lost its point just returns."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, alarm_of: AlarmOf | None = None) -> None:
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._order = 0
         self._armed: int | None = None
         self._ringing = False
-        self._alarm = make_alarm(loop, self._ring)
+        self._alarm = (best_alarm() if alarm_of is None else alarm_of)(loop, self._ring)
 
     def at(self, due_ns: int, call: Callable[[], None]) -> None:
         self._order += 1
@@ -61,11 +64,9 @@ class Timers:
                 self._arm(heap[0][0])
 
 
-def make_alarm(loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> Alarm:
+def best_alarm() -> AlarmOf:
     """The most exact alarm of this machine."""
-    if sys.platform == "linux":
-        return FdAlarm(loop, ring)
-    return LoopAlarm(loop, ring)
+    return FdAlarm if sys.platform == "linux" else LoopAlarm
 
 
 class LoopAlarm:
