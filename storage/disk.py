@@ -1,0 +1,52 @@
+"""Small files, written aside and renamed, and what to say when the disk will not have them."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from storage.errors import StorageError
+
+WriteText = Callable[[Path, str], None]
+
+
+def make_folder(path: Path) -> Path:
+    """The folder, made for this user alone (0700) with its missing parents. Raises StorageError."""
+    try:
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+        for folder in reversed(missing):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        if not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder")
+    except OSError as error:
+        raise trouble(error, path) from error
+    return path
+
+
+def write_synced(path: Path, text: str) -> None:
+    """Write and wait until the disk has it."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_aside(path: Path, text: str, write: WriteText = write_synced) -> None:
+    """The whole text or the file as it was: never half of it. Raises StorageError."""
+    make_folder(path.parent)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(aside, text)
+        aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise trouble(error, path) from error
+
+
+def trouble(error: OSError, path: Path) -> StorageError:
+    """One sentence of an OSError, with how to mend it."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(f"no space left to write {path}; free space, or use another GATEBENCH_HOME")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StorageError(f"not allowed to use {path} ({error.strerror}); use a GATEBENCH_HOME of your own")
+    return StorageError(f"cannot use {path}: {error.strerror or error}; check GATEBENCH_HOME")

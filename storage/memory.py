@@ -1,0 +1,186 @@
+"""What tonight is compared with: the runs in the baselines of its segments, and the frozen anchor as the gate's rows.
+
+Every function on a connection is one step inside a transaction of the book. Only the book is read, never samples.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import duckdb
+import polars as pl
+
+from storage.errors import UsageError
+from storage.records import Run, RunStatus, Verdict, Word
+from storage.runs import find_run, in_utc
+from storage.segments import Segment, next_generation, segments_of
+
+Con = duckdb.DuckDBPyConnection
+
+# The last word on each run of each segment.
+LAST_WORD = """
+last_word as (
+    select segment_id, run_id, action from baselines
+    qualify row_number() over (partition by segment_id, run_id order by place desc) = 1
+)
+"""
+ROW = """
+    e.target, e.series, e.level::bigint as level, e.metric,
+    case when e.metric = 'errors' then round(e.point * e.n) else e.point end as value, e.n
+"""
+JUDGED = """
+    e.metric in ('latency_p50', 'latency_p95', 'latency_p99', 'ttft_p95', 'throughput', 'errors')
+    and e.series <> 'calibration'
+"""
+HISTORY = f"""
+with {LAST_WORD},
+anchor as (
+    select w.segment_id, w.run_id, r.started from last_word w join runs r using (run_id)
+    where w.segment_id in (select unnest($segment_ids::text[])) and w.action <> 'rejected' and r.started < $before
+    qualify row_number() over (partition by w.segment_id order by r.started, w.run_id) <= $max_nights
+),
+nights as (
+    select run_id, dense_rank() over (order by started, run_id) as night
+    from (select distinct run_id, started from anchor)
+)
+select night, {ROW}
+from anchor join nights using (run_id) join segments s using (segment_id)
+join estimates e on e.run_id = anchor.run_id and e.target = s.target and e.series = s.series
+where e.attempt = 'first' and e.target <> 'control' and {JUDGED}
+union all
+select night, {ROW}
+from nights join estimates e using (run_id)
+where e.attempt = 'first' and e.target = 'control' and {JUDGED}
+order by night, target, series, level, metric
+"""  # noqa: S608 (only the constants above are put together)
+TONIGHT = f"""
+select $night::bigint as night, {ROW} from estimates e
+where e.run_id = $run_id and e.attempt = $attempt and {JUDGED}
+order by target, series, level, metric
+"""  # noqa: S608
+MEMBERS = f"""
+with {LAST_WORD}
+select w.run_id from last_word w join runs r using (run_id)
+where w.segment_id = $segment_id and w.action <> 'rejected'
+order by r.started, w.run_id
+"""  # noqa: S608
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineEntry:
+    """One word said about a run in a segment: `entered` (by itself), `accepted`, `rejected`."""
+
+    segment_id: str
+    run_id: str
+    action: str
+    who: str
+    why: str
+    said_at: str
+
+
+def may_enter(run: Run, verdicts: Sequence[Verdict], resumed: bool) -> bool:
+    """Does a run enter the baseline by itself? Scheduled, whole, not resumed, and every verdict `unchanged` or
+    `inconclusive: n nights`; anything else needs somebody's word."""
+    whole = run.status in (RunStatus.RUNNING, RunStatus.COMPLETED)
+    return run.scheduled and whole and not resumed and bool(verdicts) and all(_quiet(v) for v in verdicts)
+
+
+def _quiet(verdict: Verdict) -> bool:
+    if verdict.verdict == Word.INCONCLUSIVE:
+        return re.match(r"(inconclusive: )?(only )?\d+ nights?\b", verdict.reason) is not None
+    return verdict.verdict == Word.UNCHANGED
+
+
+def enter(con: Con, segment_id: str, run_id: str, said: tuple[str, str, str]) -> bool:
+    """Put a run into a baseline by itself. False, and nothing written, if something was said of it already."""
+    if _last_word(con, segment_id, run_id) is not None:
+        return False
+    _say(con, segment_id, run_id, ("entered", *said))
+    return True
+
+
+def accept(con: Con, name: str, verdicts: Sequence[Verdict], said: tuple[str, str, str]) -> list[Segment]:
+    """Somebody says that this run is right; `said` = (who, why, when). The segments it is now in.
+
+    Where it was judged regressed or improved, that is a change accepted: the next generation of the segment opens
+    with this run as its first night. Elsewhere the run joins the baseline it was judged against.
+    """
+    run_id = find_run(con, name).run_id
+    changed = {(v.target, v.series) for v in verdicts if v.verdict in (Word.REGRESSED, Word.IMPROVED)}
+    accepted = []
+    for segment in _judged_in(con, run_id):
+        home = segment
+        if (segment.target, segment.series) in changed:
+            home = next_generation(con, segment, run_id, said)
+        if _last_word(con, home.segment_id, run_id) not in ("accepted", "entered"):
+            _say(con, home.segment_id, run_id, ("accepted", *said))
+        accepted.append(home)
+    return accepted
+
+
+def reject(con: Con, name: str, said: tuple[str, str, str]) -> list[str]:
+    """Take a run out of every baseline, for good until it is accepted; the ids of the segments."""
+    run_id = find_run(con, name).run_id
+    judged = {segment.segment_id for segment in _judged_in(con, run_id)}
+    named = con.execute("select distinct segment_id from baselines where run_id = $run_id", {"run_id": run_id})
+    segment_ids = sorted(judged | {row[0] for row in named.fetchall()})
+    for segment_id in segment_ids:
+        if _last_word(con, segment_id, run_id) != "rejected":
+            _say(con, segment_id, run_id, ("rejected", *said))
+    return segment_ids
+
+
+def members(con: Con, segment_id: str) -> list[str]:
+    """The runs in a baseline, oldest first."""
+    return [row[0] for row in con.execute(MEMBERS, {"segment_id": segment_id}).fetchall()]
+
+
+def entries(con: Con, segment_id: str) -> list[BaselineEntry]:
+    """Everything that was ever said of the runs of a segment, in order."""
+    rows = con.execute(
+        "select segment_id, run_id, action, who, why, said_at from baselines where segment_id = $segment_id "
+        "order by place",
+        {"segment_id": segment_id},
+    ).fetchall()
+    return [BaselineEntry(*row) for row in rows]
+
+
+def history(con: Con, segment_ids: Sequence[str], before: str, limit: int) -> pl.DataFrame:
+    """The gate's rows of the frozen anchor: the first `limit` runs of each baseline that started before `before`.
+
+    Columns night (1 is the oldest), target, series, level, metric, value (seconds, requests a second, failures) and
+    n (requests), with the rows of the control of the same runs. First attempts only.
+    """
+    what = {"segment_ids": list(segment_ids), "before": in_utc(before), "max_nights": limit}
+    return pl.DataFrame(con.sql(HISTORY, params=what))
+
+
+def tonight(con: Con, run_id: str, attempt: str, night: int) -> pl.DataFrame:
+    """The same columns of one run, control included."""
+    return pl.DataFrame(con.sql(TONIGHT, params={"run_id": run_id, "attempt": attempt, "night": night}))
+
+
+def _judged_in(con: Con, run_id: str) -> list[Segment]:
+    found = segments_of(con, run_id)
+    if not found:
+        raise UsageError(
+            f"run {run_id} was never judged, so no baseline knows it; run `gatebench judge {run_id}` first"
+        )
+    return found
+
+
+def _last_word(con: Con, segment_id: str, run_id: str) -> str | None:
+    row = con.execute(
+        "select action from baselines where segment_id = $segment_id and run_id = $run_id order by place desc limit 1",
+        {"segment_id": segment_id, "run_id": run_id},
+    ).fetchone()
+    return row[0] if row else None
+
+
+def _say(con: Con, segment_id: str, run_id: str, word: tuple[str, str, str, str]) -> None:
+    action, who, why, now = word
+    con.execute(
+        "insert into baselines (segment_id, run_id, action, who, why, said_at) "
+        "values ($segment_id, $run_id, $action, $who, $why, $said_at)",
+        {"segment_id": segment_id, "run_id": run_id, "action": action, "who": who, "why": why, "said_at": now},
+    )

@@ -1,0 +1,89 @@
+"""What is kept beside the results: named workloads and sent alerts. Each function is one step inside a transaction."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from storage.errors import UsageError
+
+Con = duckdb.DuckDBPyConnection
+
+PUT_WORKLOAD = """
+insert or replace into workloads (name, workload_id, path, header, pinned, who, why, saved_at)
+values ($name, $workload_id, $path, $header, $pinned, $who, $why, $saved_at)
+"""
+SELECT_WORKLOAD = "select name, workload_id, path, header, pinned, who, why, saved_at from workloads "
+PUT_ALERT = """
+insert into alerts (run_id, kind, channels, title, body, sent_at, error)
+values ($run_id, $kind, $channels, $title, $body, $sent_at, $error)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadRow:
+    """A workload by name. Pinned: nights are judged on it, and it changes only when somebody says so."""
+
+    name: str
+    workload_id: str  # sha256 of the arrivals
+    path: str
+    header: dict[str, Any]
+    pinned: bool
+    who: str
+    why: str
+    saved_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRow:
+    """A message as it was sent. `error` None: every channel took it."""
+
+    run_id: str
+    kind: str
+    channels: int
+    title: str
+    body: str
+    sent_at: str
+    error: str | None
+
+
+def put_workload(con: Con, row: WorkloadRow) -> None:
+    values = {name: getattr(row, name) for name in WorkloadRow.__slots__}
+    con.execute(PUT_WORKLOAD, {**values, "header": json.dumps(row.header)})
+
+
+def get_workloads(con: Con) -> list[WorkloadRow]:
+    return [_workload(row) for row in con.execute(SELECT_WORKLOAD + "order by saved_at, name").fetchall()]
+
+
+def find_pinned(con: Con, name: str) -> WorkloadRow | None:
+    """The pinned workload of this name, or of this id or a prefix of it that only one has.
+
+    Raises UsageError if the prefix fits several.
+    """
+    rows = [row for row in get_workloads(con) if row.pinned]
+    for row in rows:
+        if row.name == name:
+            return row
+    fitting = [row for row in rows if name and row.workload_id.startswith(name)]
+    if len({row.workload_id for row in fitting}) > 1:
+        raise UsageError(f"{name!r} could be {', '.join(row.name for row in fitting)}; write more of it, or the name")
+    return fitting[-1] if fitting else None
+
+
+def put_alert(con: Con, row: AlertRow) -> None:
+    con.execute(PUT_ALERT, {name: getattr(row, name) for name in AlertRow.__slots__})
+
+
+def get_alerts(con: Con, run_id: str) -> list[AlertRow]:
+    rows = con.execute(
+        "select run_id, kind, channels, title, body, sent_at, error from alerts where run_id = $run_id order by place",
+        {"run_id": run_id},
+    ).fetchall()
+    return [AlertRow(*row) for row in rows]
+
+
+def _workload(row: tuple[Any, ...]) -> WorkloadRow:
+    name, workload_id, path, header, *rest = row
+    return WorkloadRow(name, workload_id, path, json.loads(header), *rest)

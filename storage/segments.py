@@ -1,0 +1,99 @@
+"""Segments: which runs may be compared. Every function on a connection is one step inside a transaction of the book."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+Con = duckdb.DuckDBPyConnection
+
+SEGMENT = "segment_id, segment_key, generation, target, series, workload_id, plan_digest, fingerprint, opened_at, why"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Runs that may be compared: same target, series, workload, measuring plan, machine and accepted change."""
+
+    segment_id: str
+    segment_key: str
+    generation: int
+    target: str
+    series: str
+    workload_id: str
+    plan_digest: str
+    fingerprint: str
+    opened_at: str
+    why: str
+
+
+def segment_key(*, target: str, series: str, workload_id: str, plan_digest: str, fingerprint: str) -> str:
+    """16 hex digits, the same on every machine and in every version."""
+    facts = json.dumps([target, series, workload_id, plan_digest, fingerprint])
+    return hashlib.sha256(facts.encode()).hexdigest()[:16]
+
+
+def find_segment(con: Con, run_id: str, facts: dict[str, str], now: str) -> Segment:
+    """The segment this run is judged in: the one it was judged in before, else the newest generation, else a new one.
+
+    So a run that is judged again is compared with what it was compared with that night. `facts`: the arguments of
+    `segment_key`.
+    """
+    key = segment_key(**facts)
+    row = con.execute(
+        f"select {SEGMENT} from segments where segment_key = $key "  # noqa: S608
+        "order by segment_id in (select segment_id from run_segments where run_id = $run_id) desc, generation desc "
+        "limit 1",
+        {"run_id": run_id, "key": key},
+    ).fetchone()
+    segment = Segment(*row) if row else _open(con, key, 1, facts, ("gatebench", "first night of its kind", now))
+    con.execute(
+        "insert or ignore into run_segments (run_id, segment_id) values ($run_id, $segment_id)",
+        {"run_id": run_id, "segment_id": segment.segment_id},
+    )
+    return segment
+
+
+def segments_of(con: Con, run_id: str) -> list[Segment]:
+    """The segments a run was judged in."""
+    rows = con.execute(
+        f"select {SEGMENT} from segments "  # noqa: S608
+        "where segment_id in (select segment_id from run_segments where run_id = $run_id) order by target, series",
+        {"run_id": run_id},
+    ).fetchall()
+    return [Segment(*row) for row in rows]
+
+
+def all_segments(con: Con) -> list[Segment]:
+    rows = con.execute(f"select {SEGMENT} from segments order by target, series, opened_at, generation").fetchall()  # noqa: S608
+    return [Segment(*row) for row in rows]
+
+
+def _open(con: Con, key: str, generation: int, facts: dict[str, str], said: tuple[str, str, str]) -> Segment:
+    who, why, now = said
+    segment = Segment(f"{key}-{generation}", key, generation, **facts, opened_at=now, why=why)
+    row: dict[str, Any] = {name: getattr(segment, name) for name in Segment.__slots__}
+    con.execute(
+        "insert into segments (segment_id, segment_key, generation, target, series, workload_id, plan_digest, "
+        "fingerprint, opened_at, opened_by, why) values ($segment_id, $segment_key, $generation, $target, $series, "
+        "$workload_id, $plan_digest, $fingerprint, $opened_at, $opened_by, $why)",
+        {**row, "opened_by": who},
+    )
+    return segment
+
+
+def next_generation(con: Con, old: Segment, run_id: str, said: tuple[str, str, str]) -> Segment:
+    """Opened once for a run: accepting the same change twice is accepting it once."""
+    row = con.execute(
+        f"select {SEGMENT} from segments where segment_key = $key and generation > $generation and segment_id in "  # noqa: S608
+        "(select segment_id from baselines where run_id = $run_id) order by generation desc limit 1",
+        {"key": old.segment_key, "generation": old.generation, "run_id": run_id},
+    ).fetchone()
+    if row:
+        return Segment(*row)
+    newest = con.execute(
+        "select max(generation) from segments where segment_key = $key", {"key": old.segment_key}
+    ).fetchone()
+    facts = {name: getattr(old, name) for name in ("target", "series", "workload_id", "plan_digest", "fingerprint")}
+    return _open(con, old.segment_key, (newest[0] if newest else 0) + 1, facts, said)

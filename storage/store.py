@@ -1,0 +1,206 @@
+"""The book: everything that is needed to judge a night, in one DuckDB file. Each method is one short transaction."""
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+import polars as pl
+
+from storage import memory, notes, results, runs, segments
+from storage.connection import Connection
+from storage.memory import BaselineEntry
+from storage.notes import AlertRow, WorkloadRow
+from storage.records import Attempt, Calibration, Ceiling, Cell, Leg, Run, SloResult, Verdict
+from storage.segments import Segment
+
+T = TypeVar("T")
+Con = duckdb.DuckDBPyConnection
+
+
+def wall_clock() -> str:
+    """Now, as a label."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class Book:
+    """The file at `path`, made with its folder at the first use. Every method waits up to `wait_s` for a locked book.
+
+    Raises BookLocked, NewerSchema, StorageError; UsageError for a run that is not there. A run may be named by its
+    id, by a prefix that only one run has, or as `last`, wherever the argument is called `name`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        wait_s: float = 30.0,
+        *,
+        now: Callable[[], str] = wall_clock,
+        host: str | None = None,
+        connection: Connection | None = None,
+    ) -> None:
+        self.path = path
+        self._now = now
+        self._host = platform.node() if host is None else host
+        self._connection = connection or Connection(path, wait_s)
+
+    def _do(self, work: Callable[[Con], T]) -> T:
+        return self._connection.do(work)
+
+    # runs
+
+    def start_run(self, run: Run, pid: int | None = None) -> None:
+        """`pid`: the process whose end means that the run was interrupted; this one, if not given."""
+        owner = os.getpid() if pid is None else pid
+        self._do(lambda con: runs.insert_run(con, run, self._host, owner))
+
+    def update_run(self, run_id: str, **changes: Any) -> Run:
+        """Change fields of Run by name."""
+        return self._do(lambda con: runs.change_run(con, run_id, changes))
+
+    def finish_run(
+        self,
+        run_id: str,
+        *,
+        status: str,
+        ended_at: str,
+        verdict: str | None = None,
+        exit_code: int | None = None,
+        reason: str | None = None,
+        report: str | None = None,
+    ) -> Run:
+        changes = {"status": status, "ended_at": ended_at, "verdict": verdict, "exit_code": exit_code, "reason": reason}
+        kept = {} if report is None else {"report": report}
+        return self.update_run(run_id, **changes, **kept)
+
+    def run(self, name: str) -> Run:
+        return self._do(lambda con: runs.find_run(con, name))
+
+    def runs(self, limit: int = 20, flow: str | None = None) -> list[Run]:
+        """The newest first."""
+        return self._do(lambda con: runs.list_runs(con, limit, flow))
+
+    def mark_interrupted(self, alive: Callable[[int], bool]) -> list[str]:
+        """Runs of this host that are `running` in a dead process become `interrupted`; their ids."""
+        return self._do(lambda con: runs.interrupt_dead(con, self._host, alive, self._now()))
+
+    # results; every add_… replaces what was there, so it may be repeated
+
+    def add_legs(self, run_id: str, legs: Sequence[Leg]) -> None:
+        self._do(lambda con: results.put_legs(con, run_id, legs))
+
+    def legs(self, run_id: str) -> list[Leg]:
+        return self._do(lambda con: results.get_legs(con, run_id))
+
+    def add_cells(self, run_id: str, cells: Sequence[Cell]) -> None:
+        """Replaces the cells of the attempts among `cells`."""
+        self._do(lambda con: results.put_cells(con, run_id, cells))
+
+    def cells(self, run_id: str) -> list[Cell]:
+        return self._do(lambda con: results.get_cells(con, run_id))
+
+    def add_verdicts(self, run_id: str, verdicts: Sequence[Verdict]) -> None:
+        self._do(lambda con: results.put_verdicts(con, run_id, verdicts))
+
+    def verdicts(self, run_id: str) -> list[Verdict]:
+        return self._do(lambda con: results.get_verdicts(con, run_id))
+
+    def add_slo_results(self, run_id: str, found: Sequence[SloResult]) -> None:
+        self._do(lambda con: results.put_slo_results(con, run_id, found))
+
+    def slo_results(self, run_id: str) -> list[SloResult]:
+        return self._do(lambda con: results.get_slo_results(con, run_id))
+
+    def add_ceilings(self, run_id: str, ceilings: Sequence[Ceiling]) -> None:
+        self._do(lambda con: results.put_ceilings(con, run_id, ceilings))
+
+    def ceilings(self, run_id: str) -> list[Ceiling]:
+        return self._do(lambda con: results.get_ceilings(con, run_id))
+
+    def add_calibration(self, run_id: str, calibration: Calibration) -> None:
+        self._do(lambda con: results.put_calibration(con, run_id, calibration))
+
+    def calibrations(self, run_id: str) -> list[Calibration]:
+        return self._do(lambda con: results.get_calibrations(con, run_id))
+
+    # beside the results
+
+    def save_workload(
+        self, name: str, workload_id: str, *, path: str, header: dict[str, Any], pinned: bool, who: str, why: str
+    ) -> None:
+        """A name points at one workload: saving it again moves the name."""
+        row = WorkloadRow(name, workload_id, path, header, pinned, who, why, self._now())
+        self._do(lambda con: notes.put_workload(con, row))
+
+    def workloads(self) -> list[WorkloadRow]:
+        return self._do(notes.get_workloads)
+
+    def pinned(self, name: str) -> WorkloadRow | None:
+        """By name, by id, or by a prefix of the id that only one has."""
+        return self._do(lambda con: notes.find_pinned(con, name))
+
+    def record_alert(
+        self, run_id: str, kind: str, *, channels: int, title: str, body: str, sent_at: str, error: str | None
+    ) -> None:
+        row = AlertRow(run_id, kind, channels, title, body, sent_at, error)
+        self._do(lambda con: notes.put_alert(con, row))
+
+    def alerts(self, run_id: str) -> list[AlertRow]:
+        return self._do(lambda con: notes.get_alerts(con, run_id))
+
+    # memory
+
+    def segment(
+        self, run_id: str, *, target: str, series: str, workload_id: str, plan_digest: str, fingerprint: str
+    ) -> Segment:
+        """The segment this run is judged in; made if it is the first of its kind. A run judged again keeps its own."""
+        facts = {
+            "target": target,
+            "series": series,
+            "workload_id": workload_id,
+            "plan_digest": plan_digest,
+            "fingerprint": fingerprint,
+        }
+        return self._do(lambda con: segments.find_segment(con, run_id, facts, self._now()))
+
+    def segments(self, run_id: str | None = None) -> list[Segment]:
+        """Those a run was judged in, or all."""
+        if run_id is None:
+            return self._do(segments.all_segments)
+        return self._do(lambda con: segments.segments_of(con, run_id))
+
+    def enter_baseline(self, segment_id: str, run_id: str, who: str, why: str) -> bool:
+        """For a run that `memory.may_enter` lets in. False if it was in, or was rejected before."""
+        return self._do(lambda con: memory.enter(con, segment_id, run_id, (who, why, self._now())))
+
+    def accept(self, name: str, who: str, why: str) -> list[Segment]:
+        """See `memory.accept`: a change accepted opens the next generation, anything else joins the baseline."""
+
+        def work(con: Con) -> list[Segment]:
+            verdicts = results.get_verdicts(con, runs.find_run(con, name).run_id)
+            return memory.accept(con, name, verdicts, (who, why, self._now()))
+
+        return self._do(work)
+
+    def reject(self, name: str, who: str, why: str) -> list[str]:
+        """Take a run out of every baseline; the ids of the segments."""
+        return self._do(lambda con: memory.reject(con, name, (who, why, self._now())))
+
+    def baseline_runs(self, segment_id: str) -> list[str]:
+        """Ids of the runs in the baseline, oldest first."""
+        return self._do(lambda con: memory.members(con, segment_id))
+
+    def baseline_entries(self, segment_id: str) -> list[BaselineEntry]:
+        """Who said what of which run, when and why."""
+        return self._do(lambda con: memory.entries(con, segment_id))
+
+    def history(self, segment_ids: Sequence[str], *, before: str, limit: int = 30) -> pl.DataFrame:
+        """The frozen anchor as rows for the gate; `before`: started_at of the run that is judged."""
+        return self._do(lambda con: memory.history(con, segment_ids, before, limit))
+
+    def tonight(self, run_id: str, *, night: int, attempt: str = Attempt.FIRST) -> pl.DataFrame:
+        """One run as rows for the gate, in the same columns."""
+        return self._do(lambda con: memory.tonight(con, run_id, attempt, night))

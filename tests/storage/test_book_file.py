@@ -1,0 +1,224 @@
+"""The file itself: locked, damaged, ahead of us, on a full disk."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from random import Random
+
+import duckdb
+import pytest
+
+from storage.connection import Connection, open_file
+from storage.errors import BookLocked, NewerSchema, StorageError
+from storage.migrate import MIGRATIONS, migrate
+from storage.store import Book
+
+HOLD = """
+import sys, duckdb
+con = duckdb.connect(sys.argv[1])
+print("held", flush=True)
+sys.stdin.readline()
+con.close()
+"""
+FILL = """
+import sys
+from os import urandom
+from pathlib import Path
+from storage.errors import StorageError
+from storage.records import Verdict
+from storage.store import Book
+book = Book(Path(sys.argv[1]) / "home" / "gatebench.duckdb")
+rows = 0
+try:
+    for _ in range(200):
+        wide = Verdict("gw", "sweep", "m", 1, None, None, None, None, None, "unchanged", urandom(20000).hex())
+        book.add_verdicts(f"run-{rows}", [wide])
+        rows += 1
+except StorageError as error:
+    print(f"{error.exit_code} {error}")
+for file in Path(sys.argv[1]).glob("ballast"):
+    file.unlink()
+kept = sum(len(book.verdicts(f"run-{i}")) for i in range(rows + 1))
+print(f"kept {kept} of {rows}")
+"""
+QUIET = """
+import sys
+from pathlib import Path
+from storage.store import Book
+book = Book(Path(sys.argv[1]))
+print(book.history([], before="2026-11-03T02:00:00+00:00").height, book.tonight("x", night=1).height)
+"""
+
+
+@pytest.fixture
+def holder(book):
+    """Another process that holds the book until it is told to let go."""
+    book.runs()
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(book.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.communicate("\n" if process.poll() is None else None)
+
+
+def test_a_held_book_is_waited_for_and_then_named_with_the_process_that_holds_it(book, holder):
+    with pytest.raises(BookLocked, match=f"{book.path} is held by process {holder.pid}, waited 0.2 s; close"):
+        Book(book.path, wait_s=0.2).runs()
+
+
+def test_a_book_released_in_time_is_used(book, holder):
+    pauses = []
+
+    def let_go(pause: float) -> None:
+        pauses.append(pause)
+        if len(pauses) == 2:
+            holder.communicate("\n")
+
+    patient = Book(book.path, connection=Connection(book.path, sleep=let_go, rng=Random(1)))
+    assert patient.runs() == []
+    assert len(pauses) == 2
+    assert pauses[1] > pauses[0]
+
+
+def test_many_threads_and_two_processes_write_one_book_and_nothing_is_lost(book):
+    script = (
+        "import sys; from pathlib import Path; from storage.store import Book\n"
+        "book = Book(Path(sys.argv[1]))\n"
+        "for i in range(10): book.record_alert('r', 'k', channels=1, title=f'p{i}', body='', sent_at='', error=None)\n"
+    )
+    other = subprocess.Popen([sys.executable, "-c", script, str(book.path)])
+
+    def write(name: str) -> None:
+        for i in range(5):
+            Book(book.path).record_alert("r", "k", channels=1, title=f"{name}{i}", body="", sent_at="", error=None)
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert other.wait() == 0
+    titles = sorted(alert.title for alert in book.alerts("r"))
+    assert titles == sorted([f"{name}{i}" for name in "ab" for i in range(5)] + [f"p{i}" for i in range(10)])
+
+
+def test_a_step_that_fails_leaves_nothing_behind(book):
+    def half(con: duckdb.DuckDBPyConnection) -> None:
+        con.execute("insert into run_segments values ('r', 's')")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        book._do(half)
+    assert book._do(lambda con: con.execute("select count(*) from run_segments").fetchone()) == (0,)
+
+
+def test_a_mistake_of_ours_is_not_called_a_storage_error(book):
+    with pytest.raises(duckdb.CatalogException):
+        book._do(lambda con: con.execute("select * from no_such_table"))
+
+
+def test_migrating_again_changes_nothing(tmp_path: Path):
+    con = open_file(tmp_path / "b.duckdb")
+    assert migrate(con) == [1]
+    assert migrate(con) == []
+    assert con.execute("select version, name from schema_migrations").fetchall() == [(1, "0001_first")]
+    con.close()
+
+
+def test_the_contract_s_tables_are_there(book):
+    tables = book._do(lambda con: con.execute("select table_name from duckdb_tables()").fetchall())
+    contract = "runs trials estimates verdicts segments baselines incidents alerts workloads schema_migrations"
+    assert set(contract.split()) <= {row[0] for row in tables}
+
+
+def test_a_migration_that_fails_leaves_the_schema_and_its_record_as_they_were(tmp_path: Path):
+    folder = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, folder)
+    (folder / "0002_half.sql").write_text("create table half (a integer); insert into half values ('x');")
+    con = open_file(tmp_path / "b.duckdb")
+    with pytest.raises(duckdb.ConversionException):
+        migrate(con, folder)
+    assert con.execute("select max(version) from schema_migrations").fetchone() == (1,)
+    assert con.execute("select count(*) from duckdb_tables() where table_name = 'half'").fetchone() == (0,)
+    (folder / "0002_half.sql").write_text("create table half (a integer);")
+    assert migrate(con, folder) == [2]
+    con.close()
+
+
+def test_a_book_of_a_newer_gatebench_is_refused(book):
+    book._do(lambda con: con.execute("insert into schema_migrations values (999, '0999_future', '')"))
+    with pytest.raises(NewerSchema, match="newer gatebench; upgrade, or use another GATEBENCH_HOME") as caught:
+        book.runs()
+    assert caught.value.exit_code == 16
+
+
+def test_somebody_else_s_database_is_left_alone(tmp_path: Path):
+    path = tmp_path / "other.duckdb"
+    with duckdb.connect(str(path)) as con:
+        con.execute("create table cats (name text)")
+    with pytest.raises(StorageError, match=r"tables of something else \(cats\)"):
+        Book(path).runs()
+    with duckdb.connect(str(path)) as con:
+        assert con.execute("select table_name from duckdb_tables()").fetchall() == [("cats",)]
+
+
+@pytest.mark.parametrize("content", [b"", b"this is no database " * 1000])
+def test_a_file_that_is_no_database_is_refused_with_what_to_do(tmp_path: Path, content: bytes):
+    path = tmp_path / "gatebench.duckdb"
+    path.write_bytes(content)
+    with pytest.raises(StorageError, match="is not a gatebench book or is damaged; move it aside"):
+        Book(path).runs()
+    assert path.read_bytes() == content
+
+
+def test_a_book_cut_in_half_is_refused_with_what_to_do(book, make_run):
+    book.start_run(make_run())
+    whole = book.path.read_bytes()
+    book.path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(StorageError, match="is damaged; move it aside"):
+        book.runs()
+
+
+def test_a_folder_in_place_of_the_book_and_a_file_in_place_of_its_folder_are_refused(tmp_path: Path):
+    with pytest.raises(StorageError, match="cannot use the book"):
+        Book(tmp_path).runs()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot use"):
+        Book(tmp_path / "file" / "gatebench.duckdb").runs()
+
+
+def own_file_systems() -> bool:
+    """May this user mount a file system that nobody else sees?"""
+    if shutil.which("unshare") is None:
+        return False
+    tried = subprocess.run(
+        ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False
+    )
+    return tried.returncode == 0
+
+
+def test_a_full_disk_is_one_sentence_and_every_finished_step_is_kept(tmp_path: Path):
+    small = tmp_path / "small"
+    small.mkdir()
+    shell = 'mount -t tmpfs -o size=3m tmpfs "$1" && head -c 500000 /dev/zero > "$1/ballast" && exec "$2" -c "$3" "$1"'
+    command = ["unshare", "-rm", "sh", "-c", shell, "sh", str(small), sys.executable, FILL]
+    if not own_file_systems():
+        pytest.skip("needs unshare and mount for a small file system of its own")
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    said, kept = done.stdout.splitlines()
+    assert said.startswith("16 no space left for the book")
+    assert kept.split()[1] == kept.split()[3] != "0"
+    assert done.stderr == ""
+
+
+def test_a_script_that_reads_frames_from_the_book_leaves_stderr_empty(book, make_run):
+    book.start_run(make_run())
+    done = subprocess.run(
+        [sys.executable, "-c", QUIET, str(book.path)], capture_output=True, text=True, env={**os.environ}, check=True
+    )
+    assert (done.stdout, done.stderr) == ("0 0\n", "")
