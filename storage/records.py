@@ -108,6 +108,7 @@ class Arrival:
     duration_ns: int | None = None  # recorded end - recorded start
     failure: str | None = None  # the gateway's own error code or class, None if it succeeded
     cache_hit: bool | None = None
+    messages: str | None = None  # the prompt as JSON, only in a workload captured with privacy "text"
 
 
 # The columns of `runs/<run>/<leg>/part-*.parquet`, in order, with their types.
