@@ -1,0 +1,177 @@
+"""What a run means, in sentences: the same words in the page, the terminal, the artifact and the alert."""
+
+from storage.records import Ceiling, RunStatus, Validity, Verdict, Word
+from tasks.charts.words import (
+    count,
+    effect_words,
+    estimate_words,
+    listed,
+    metric_words,
+    ms,
+    number,
+    place_words,
+    slo_words,
+    value_words,
+)
+from tasks.report.view import (
+    RunView,
+    changed,
+    estimate,
+    levels,
+    moved_effect,
+    nights,
+    targets,
+    used_share,
+    validity,
+    word,
+)
+
+
+def headline(view: RunView) -> str:
+    """The verdict in a sentence with its reason; a broken objective is said with it."""
+    main = _main(view)
+    objectives = [slo_words(r.slo, r.point) for r in view.slo_results if r.ok is False]
+    unjudged = [r.slo.text for r in view.slo_results if r.ok is None]
+    said = [main]
+    if objectives:
+        text = f"{'Objective' if len(objectives) == 1 else 'Objectives'} broken: {'; '.join(objectives)}."
+        said = [main, text] if word(view) in (Word.REGRESSED, Word.INVALID) else [text, main]
+    if unjudged:
+        said.append(f"Nothing to judge {listed(unjudged)} by.")
+    return " ".join(said)
+
+
+def moved_words(view: RunView, verdict: Verdict) -> str:
+    """`p95 latency at 10 concurrent is 212 ms, +48 % [+41, +56]`; the target named where there are several."""
+    where = f"{metric_words(verdict.metric)} {place_words(verdict.series, verdict.level)}"
+    if len(targets(view)) > 1:
+        where = f"{verdict.target}: {where}"
+    tonight = estimate(view, verdict.target, verdict.series, verdict.level, verdict.metric)
+    effect = moved_effect(verdict)
+    if tonight is None and effect is None:
+        return f"{where}: {verdict.reason}"
+    if effect is None:
+        assert tonight is not None
+        return f"{where} is {value_words(verdict.metric, tonight.point)} ({verdict.reason})"
+    if tonight is None:
+        return f"{where} is {effect_words(*effect)}"
+    return f"{where} is {value_words(verdict.metric, tonight.point)}, {effect_words(*effect)}"
+
+
+def ceiling_words(ceiling: Ceiling) -> str:
+    """`reached 798/s at 50 concurrent, limited by capacity`, or `at least 798/s …: still rising`."""
+    rate = estimate_words("throughput", ceiling.throughput_rps)
+    if ceiling.limited_by == "generator":
+        return f"unknown: gatebench itself was the limit at {rate}, {ceiling.concurrency} concurrent"
+    if not ceiling.reached:
+        why = "throughput was still rising at the top level"
+        if ceiling.limited_by not in ("none", "capacity"):
+            why = f"stopped by {ceiling.limited_by}"
+        return f"at least {rate} at {ceiling.concurrency} concurrent: {why}"
+    limit = "" if ceiling.limited_by == "none" else f", limited by {ceiling.limited_by}"
+    return f"reached {rate} at {ceiling.concurrency} concurrent{limit}"
+
+
+def instrument_words(view: RunView) -> str | None:
+    """`floor 0.3 ms, ceiling 14,000/s, this run used 7 % of it`; None without a calibration."""
+    if not view.calibrations:
+        return None
+    parts = []
+    for calibration in view.calibrations:
+        kind = ("streaming: " if calibration.stream else "plain: ") if len(view.calibrations) > 1 else ""
+        floor = f"floor {ms(calibration.floor_p50_ms / 1e3)}"
+        text = f"{kind}{floor}, ceiling {number(calibration.ceiling_rps)}/s"
+        used = used_share(view, calibration)
+        parts.append(text if used is None else f"{text}, this run used {used:.0%} of it".replace("%", " %"))
+    return "; ".join(parts)
+
+
+def _main(view: RunView) -> str:
+    said = word(view)
+    measured = sum(leg.measured for leg in view.legs)
+    if said is None and view.run.status in (RunStatus.FAILED, RunStatus.INTERRUPTED, RunStatus.CANCELLED):
+        why = f": {_stop(view.run.reason)}" if view.run.reason else "."
+        return (
+            f"No verdict, the run {'failed' if view.run.status == RunStatus.FAILED else f'was {view.run.status}'}{why}"
+        )
+    if measured == 0 and not view.cells:
+        why = f": {_stop(view.run.reason)}" if view.run.reason else "."
+        return f"Nothing measured{why}"
+    if said is None:
+        return _unjudged(view)
+    return {
+        Word.REGRESSED: _regressed,
+        Word.IMPROVED: _improved,
+        Word.UNCHANGED: _unchanged,
+        Word.INCONCLUSIVE: _inconclusive,
+        Word.INVALID: _invalid,
+    }[said](view)
+
+
+def _moved(view: RunView, said: Word) -> str:
+    found = [v for v in changed(view) if v.verdict == said]
+    if not found:
+        return f"{said.value.capitalize()}: {_stop(view.run.reason or 'see the verdicts')}"
+    worst, rest = found[0], len(found) - 1
+    more = f" ({rest} more {'verdict' if rest == 1 else 'verdicts'} {said.value})" if rest else ""
+    return f"{said.value.capitalize()}: {moved_words(view, worst)} against {count(nights(view, worst), 'night')}{more}."
+
+
+def _regressed(view: RunView) -> str:
+    return _moved(view, Word.REGRESSED)
+
+
+def _improved(view: RunView) -> str:
+    return _moved(view, Word.IMPROVED)
+
+
+def _unchanged(view: RunView) -> str:
+    seen = [v for v in view.verdicts if v.effect is not None]
+    if not seen:
+        return f"Unchanged: nothing moved against {count(len(view.baseline_runs), 'night')}."
+    most = max(seen, key=lambda v: abs(v.effect or 0.0))
+    text = (
+        f"Unchanged against {count(nights(view, most), 'night')}: the largest move, {moved_words(view, most)}, is noise"
+    )
+    p95 = [v.detectable for v in seen if v.metric == "latency_p95" and v.detectable is not None]
+    sight = f"; in p95 latency {min(p95) * 100:.0f} % would have been seen" if p95 else ""
+    return f"{text}{sight}."
+
+
+def _inconclusive(view: RunView) -> str:
+    open_ones = [v for v in view.verdicts if v.verdict == Word.INCONCLUSIVE]
+    reason = view.run.reason or next((v.reason for v in open_ones), "")
+    reason = reason.removeprefix("inconclusive").lstrip(": ") or "cannot tell"
+    moved = [v for v in open_ones if v.reason == "candidate" and v.effect is not None]
+    tail = f" {len(moved)} unconfirmed: {moved_words(view, moved[0])}." if moved else ""
+    return f"Inconclusive: {_stop(reason)}{tail}"
+
+
+def _invalid(view: RunView) -> str:
+    legs = [leg for leg in view.legs if leg.validity == Validity.INVALID]
+    if not legs:
+        return f"Invalid: {_stop(view.run.reason or 'the measurement cannot be trusted')}"
+    _, reasons = validity(legs)
+    at = listed(dict.fromkeys(place_words(leg.series, leg.level) for leg in legs))
+    why = f" ({'; '.join(reasons[:2])})" if reasons else ""
+    return (
+        f"Invalid: the generator was the limit in {len(legs)} of {count(len(view.legs), 'leg')}, {at}{why}; "
+        "these numbers say nothing about the target."
+    )
+
+
+def _unjudged(view: RunView) -> str:
+    bad = [leg for leg in view.legs if leg.validity == Validity.INVALID]
+    if bad:
+        return _invalid(view)
+    several = len(targets(view)) > 1
+    said = [f"{c.target + ': ' if several else ''}ceiling {ceiling_words(c)}" for c in view.ceilings]
+    for target in targets(view):
+        at = levels(view, target)
+        found = [(key, estimate(view, target, *key, "latency_p95")) for key in (at[:1] + at[1:][-1:])]
+        said += [f"p95 latency {value_words('latency_p95', e.point)} {place_words(*key)}" for key, e in found if e]
+    return f"Measured, not judged: {'; '.join(said)}." if said else "Measured, not judged."
+
+
+def _stop(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."

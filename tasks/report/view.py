@@ -1,0 +1,160 @@
+"""Everything a report says about one run, gathered before the first word is written. No file is read here."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from storage.records import (
+    CONTROL,
+    Attempt,
+    Calibration,
+    Ceiling,
+    Cell,
+    Estimate,
+    Leg,
+    Run,
+    RunStatus,
+    Series,
+    SloResult,
+    Validity,
+    Verdict,
+    Word,
+)
+from tasks.charts.words import as_moved
+
+
+@dataclass(frozen=True)
+class RunView:
+    """`history`: rows of past nights, tonight not among them, columns night, target, series, level, metric, value
+    (seconds, requests a second; for `errors` the failures), n. `profile_words`: the workload in sentences."""
+
+    run: Run
+    legs: list[Leg]
+    cells: list[Cell]
+    verdicts: list[Verdict]
+    slo_results: list[SloResult]
+    ceilings: list[Ceiling]
+    calibrations: list[Calibration]
+    history: pl.DataFrame | None
+    profile: dict[str, Any] | None
+    profile_words: str | None
+    baseline_runs: list[str]
+
+
+def targets(view: RunView) -> list[str]:
+    """Targets that were measured, in the order of the legs, the control left out."""
+    names = [leg.target for leg in view.legs] + [cell.target for cell in view.cells]
+    return [name for name in dict.fromkeys(names) if name != CONTROL]
+
+
+def first_legs(view: RunView, target: str) -> list[Leg]:
+    """Legs of the first attempt against one target, calibration left out."""
+    return [
+        leg
+        for leg in view.legs
+        if leg.target == target and leg.attempt == Attempt.FIRST and leg.series != Series.CALIBRATION
+    ]
+
+
+def levels(view: RunView, target: str) -> list[tuple[str, int]]:
+    """(series, level) of one target: the sweep's levels rising, then replay and load."""
+    order = [Series.SWEEP.value, Series.REPLAY.value, Series.LOAD.value]
+    found = {(leg.series, leg.level) for leg in first_legs(view, target)} | {
+        (cell.series, cell.level) for cell in view.cells if cell.target == target and cell.attempt == Attempt.FIRST
+    }
+    return sorted(found, key=lambda key: (order.index(key[0]) if key[0] in order else len(order), key[1]))
+
+
+def estimate(view: RunView, target: str, series: str, level: int | None, metric: str) -> Estimate | None:
+    """The first measurement's estimate at one address; None if it was not measured."""
+    for cell in view.cells:
+        address = (cell.target, cell.series, cell.level, cell.metric)
+        if cell.attempt == Attempt.FIRST and address == (target, series, level, metric):
+            return cell.estimate
+    return None
+
+
+def validity(legs: list[Leg]) -> tuple[str, list[str]]:
+    """The worst validity among legs, and every different reason once, the most frequent first."""
+    order = [v.value for v in Validity]
+    worst = max((leg.validity for leg in legs), key=order.index, default=Validity.VALID.value)
+    reasons = Counter(reason for leg in legs for reason in leg.reasons)
+    return worst, [reason for reason, _ in reasons.most_common()]
+
+
+def nights(view: RunView, verdict: Verdict) -> int:
+    """How many past nights a verdict was compared with."""
+    history = view.history
+    if history is None or history.is_empty():
+        return len(view.baseline_runs)
+    rows = history.filter(
+        (pl.col("target") == verdict.target)
+        & (pl.col("series") == verdict.series)
+        & (pl.col("metric") == verdict.metric)
+    )
+    if verdict.level is not None:
+        rows = rows.filter(pl.col("level") == verdict.level)
+    return rows["night"].n_unique() if rows.height else len(view.baseline_runs)
+
+
+def word(view: RunView) -> Word | None:
+    """The run's verdict; None if it was not judged."""
+    return Word(view.run.verdict) if view.run.verdict in set(Word) else None
+
+
+def changed(view: RunView) -> list[Verdict]:
+    """Verdicts that say something moved, the worst first: regressed, then improved, then candidates."""
+    order = {Word.REGRESSED.value: 0, Word.IMPROVED.value: 1, Word.INCONCLUSIVE.value: 2, Word.INVALID.value: 3}
+    moved = [v for v in view.verdicts if v.verdict in order and v.effect is not None]
+    moved += [v for v in view.verdicts if v.verdict == Word.REGRESSED and v.effect is None]
+    return sorted(moved, key=lambda v: (order[v.verdict], v.level is None, -abs(v.effect or 0.0)))
+
+
+def broken(view: RunView) -> list[SloResult]:
+    """Objectives that were not met, and those that had nothing to judge them by."""
+    return [result for result in view.slo_results if result.ok is not True]
+
+
+def tone(view: RunView) -> str:
+    """How a page colours the verdict: `bad`, `warn`, `good` or `quiet`."""
+    said = word(view)
+    if said is Word.REGRESSED or any(result.ok is False for result in view.slo_results):
+        return "bad"
+    if said is Word.INVALID or view.run.status not in (RunStatus.COMPLETED, RunStatus.RUNNING):
+        return "warn"
+    if said is Word.INCONCLUSIVE or broken(view):
+        return "warn"
+    return "good" if said is not None else "quiet"
+
+
+def moved_effect(verdict: Verdict) -> tuple[float, float | None, float | None] | None:
+    """(effect, lower, upper) as the change of the metric itself: minus is less, whether that is good or bad."""
+    if verdict.effect is None:
+        return None
+    point = as_moved(verdict.metric, verdict.effect)
+    if verdict.lower is None or verdict.upper is None:
+        return point, None, None
+    ends = sorted((as_moved(verdict.metric, verdict.lower), as_moved(verdict.metric, verdict.upper)))
+    return point, ends[0], ends[1]
+
+
+def moved_by(view: RunView, verdict: Verdict) -> float | None:
+    """The change in the metric's own unit (seconds, a second): tonight − tonight / (1 + effect)."""
+    tonight = estimate(view, verdict.target, verdict.series, verdict.level, verdict.metric)
+    effect = moved_effect(verdict)
+    if tonight is None or effect is None or effect[0] <= -1:
+        return None
+    return tonight.point - tonight.point / (1 + effect[0])
+
+
+def used_share(view: RunView, calibration: Calibration) -> float | None:
+    """Highest throughput of the run / what the instrument can do with the same shape of request."""
+    streams = {(leg.target, leg.series, leg.level) for leg in view.legs if leg.stream == calibration.stream}
+    rates = [
+        cell.estimate.point
+        for cell in view.cells
+        if cell.metric == "throughput" and (cell.target, cell.series, cell.level) in streams
+    ]
+    return max(rates) / calibration.ceiling_rps if rates and calibration.ceiling_rps > 0 else None
