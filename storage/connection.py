@@ -1,5 +1,6 @@
 """Open, do, close: the book is held for one short transaction at a time, and waited for when another process has it."""
 
+import os
 import re
 import threading
 import time
@@ -11,7 +12,7 @@ from typing import TypeVar
 
 import duckdb
 
-from storage.disk import make_folder
+from storage.disk import make_folder, trouble
 from storage.errors import BookLocked, NewerSchema, StorageError
 from storage.migrate import migrate
 
@@ -65,10 +66,10 @@ class Connection:
                 return self._once(work)
             except duckdb.Error as error:
                 if not _is_busy(error):
-                    trouble = _trouble(error, self.path)
-                    if trouble is None:
+                    told = _told(error, self.path)
+                    if told is None:
                         raise
-                    raise trouble from error
+                    raise told from error
                 left = deadline - self.clock()
                 if left <= 0:
                     raise BookLocked(_held(self.path, self.wait_s, error)) from None
@@ -76,6 +77,8 @@ class Connection:
                 pause = min(2 * pause, LONGEST_PAUSE_S)
 
     def _once(self, work: Callable[[Con], T]) -> T:
+        if not self.path.exists():
+            self._create()
         con = self.open(self.path)
         try:
             migrate(con)
@@ -85,6 +88,22 @@ class Connection:
             return result
         finally:
             con.close()  # a transaction that did not commit is rolled back
+
+    def _create(self) -> None:
+        """A new book, made aside and linked into place: another process never meets a file that is not yet a book,
+        and of two that begin at once one keeps its book and the other joins it."""
+        aside = self.path.with_name(f".{self.path.name}.{os.getpid()}.new")
+        try:
+            aside.unlink(missing_ok=True)
+            with self.open(aside) as con:
+                migrate(con)
+            os.link(aside, self.path)
+        except FileExistsError:
+            return
+        except OSError as error:
+            raise trouble(error, self.path) from error
+        finally:
+            aside.unlink(missing_ok=True)
 
 
 def _is_busy(error: duckdb.Error) -> bool:
@@ -103,7 +122,7 @@ def _held(path: Path, wait_s: float, error: duckdb.Error | None) -> str:
     )
 
 
-def _trouble(error: duckdb.Error, path: Path) -> StorageError | None:
+def _told(error: duckdb.Error, path: Path) -> StorageError | None:
     """What the user should hear of a DuckDB error; None where it is our own bug."""
     text = str(error)
     if "No space left" in text or "not enough" in text.lower():

@@ -17,53 +17,38 @@ from storage.segments import Segment, next_generation, segments_of
 
 Con = duckdb.DuckDBPyConnection
 
-# The last word on each run of each segment.
-LAST_WORD = """
-last_word as (
-    select segment_id, run_id, action from baselines
-    qualify row_number() over (partition by segment_id, run_id order by place desc) = 1
-)
-"""
-ROW = """
-    e.target, e.series, e.level::bigint as level, e.metric,
-    case when e.metric = 'errors' then round(e.point * e.n) else e.point end as value, e.n
-"""
-JUDGED = """
-    e.metric in ('latency_p50', 'latency_p95', 'latency_p99', 'ttft_p95', 'throughput', 'errors')
-    and e.series <> 'calibration'
-"""
-HISTORY = f"""
-with {LAST_WORD},
-anchor as (
-    select w.segment_id, w.run_id, r.started from last_word w join runs r using (run_id)
-    where w.segment_id in (select unnest($segment_ids::text[])) and w.action <> 'rejected' and r.started < $before
-    qualify row_number() over (partition by w.segment_id order by r.started, w.run_id) <= $max_nights
+JUDGED = ["latency_p50", "latency_p95", "latency_p99", "ttft_p95", "throughput", "errors"]
+HISTORY = """
+with anchor as (
+    select m.segment_id, m.run_id, m.started from baseline_members m
+    where m.segment_id in (select unnest($segment_ids::text[])) and m.started < $before
+    qualify row_number() over (partition by m.segment_id order by m.started, m.run_id) <= $max_nights
 ),
 nights as (
     select run_id, dense_rank() over (order by started, run_id) as night
     from (select distinct run_id, started from anchor)
+),
+measured as (
+    select night, e.* from anchor join nights using (run_id) join segments s using (segment_id)
+    join estimates e on e.run_id = anchor.run_id and e.target = s.target and e.series = s.series
+    where e.target <> 'control'
+    union all
+    select night, e.* from nights join estimates e using (run_id) where e.target = 'control'
 )
-select night, {ROW}
-from anchor join nights using (run_id) join segments s using (segment_id)
-join estimates e on e.run_id = anchor.run_id and e.target = s.target and e.series = s.series
-where e.attempt = 'first' and e.target <> 'control' and {JUDGED}
-union all
-select night, {ROW}
-from nights join estimates e using (run_id)
-where e.attempt = 'first' and e.target = 'control' and {JUDGED}
+select night, target, series, level::bigint as level, metric,
+       case when metric = 'errors' then round(point * n) else point end as value, n
+from measured
+where attempt = 'first' and series <> 'calibration' and metric in (select unnest($metrics::text[]))
 order by night, target, series, level, metric
-"""  # noqa: S608 (only the constants above are put together)
-TONIGHT = f"""
-select $night::bigint as night, {ROW} from estimates e
-where e.run_id = $run_id and e.attempt = $attempt and {JUDGED}
+"""
+TONIGHT = """
+select $night::bigint as night, target, series, level::bigint as level, metric,
+       case when metric = 'errors' then round(point * n) else point end as value, n
+from estimates
+where run_id = $run_id and attempt = $attempt and series <> 'calibration'
+      and metric in (select unnest($metrics::text[]))
 order by target, series, level, metric
-"""  # noqa: S608
-MEMBERS = f"""
-with {LAST_WORD}
-select w.run_id from last_word w join runs r using (run_id)
-where w.segment_id = $segment_id and w.action <> 'rejected'
-order by r.started, w.run_id
-"""  # noqa: S608
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +117,11 @@ def reject(con: Con, name: str, said: tuple[str, str, str]) -> list[str]:
 
 def members(con: Con, segment_id: str) -> list[str]:
     """The runs in a baseline, oldest first."""
-    return [row[0] for row in con.execute(MEMBERS, {"segment_id": segment_id}).fetchall()]
+    rows = con.execute(
+        "select run_id from baseline_members where segment_id = $segment_id order by started, run_id",
+        {"segment_id": segment_id},
+    ).fetchall()
+    return [row[0] for row in rows]
 
 
 def entries(con: Con, segment_id: str) -> list[BaselineEntry]:
@@ -151,13 +140,14 @@ def history(con: Con, segment_ids: Sequence[str], before: str, limit: int) -> pl
     Columns night (1 is the oldest), target, series, level, metric, value (seconds, requests a second, failures) and
     n (requests), with the rows of the control of the same runs. First attempts only.
     """
-    what = {"segment_ids": list(segment_ids), "before": in_utc(before), "max_nights": limit}
+    what = {"segment_ids": list(segment_ids), "before": in_utc(before), "max_nights": limit, "metrics": JUDGED}
     return pl.DataFrame(con.sql(HISTORY, params=what))
 
 
 def tonight(con: Con, run_id: str, attempt: str, night: int) -> pl.DataFrame:
     """The same columns of one run, control included."""
-    return pl.DataFrame(con.sql(TONIGHT, params={"run_id": run_id, "attempt": attempt, "night": night}))
+    what = {"run_id": run_id, "attempt": attempt, "night": night, "metrics": JUDGED}
+    return pl.DataFrame(con.sql(TONIGHT, params=what))
 
 
 def _judged_in(con: Con, run_id: str) -> list[Segment]:

@@ -20,8 +20,8 @@ def migrate(con: duckdb.DuckDBPyConnection, folder: Path = MIGRATIONS) -> list[i
     done = _applied(con)
     if done and max(done) > max(known):
         raise NewerSchema(
-            f"the book has schema {max(done)}, this gatebench knows {max(known)}: it was written by a newer gatebench; "
-            "upgrade, or use another GATEBENCH_HOME"
+            f"{_name(con)} has schema {max(done)}, this gatebench knows {max(known)}: "
+            "it was written by a newer gatebench; upgrade, or use another GATEBENCH_HOME"
         )
     waiting = [version for version in sorted(known) if version not in done]
     for version in waiting:
@@ -35,10 +35,15 @@ def _applied(con: duckdb.DuckDBPyConnection) -> set[int]:
         return {row[0] for row in con.execute("select version from schema_migrations").fetchall()}
     if tables:
         raise StorageError(
-            f"this database holds the tables of something else ({', '.join(sorted(tables)[:3])}); "
+            f"{_name(con)} holds the tables of something else ({', '.join(sorted(tables)[:3])}); "
             "use another GATEBENCH_HOME"
         )
     return set()
+
+
+def _name(con: duckdb.DuckDBPyConnection) -> str:
+    row = con.execute("select path from duckdb_databases() where database_name = current_database()").fetchone()
+    return f"the book {row[0]}" if row and row[0] else "the book"
 
 
 def _apply(con: duckdb.DuckDBPyConnection, version: int, file: Path) -> None:

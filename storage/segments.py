@@ -9,7 +9,32 @@ import duckdb
 
 Con = duckdb.DuckDBPyConnection
 
-SEGMENT = "segment_id, segment_key, generation, target, series, workload_id, plan_digest, fingerprint, opened_at, why"
+SELECT_OF_RUN_OR_NEWEST = """
+select segment_id, segment_key, generation, target, series, workload_id, plan_digest, fingerprint, opened_at, why
+from segments
+where segment_key = $key
+order by segment_id in (select segment_id from run_segments where run_id = $run_id) desc, generation desc
+limit 1
+"""
+SELECT_OF_RUN = """
+select segment_id, segment_key, generation, target, series, workload_id, plan_digest, fingerprint, opened_at, why
+from segments
+where segment_id in (select segment_id from run_segments where run_id = $run_id)
+order by target, series
+"""
+SELECT_OPENED_BY_RUN = """
+select segment_id, segment_key, generation, target, series, workload_id, plan_digest, fingerprint, opened_at, why
+from segments
+where segment_key = $key and generation > $generation
+      and segment_id in (select segment_id from baselines where run_id = $run_id)
+order by generation desc
+limit 1
+"""
+SELECT_ALL = """
+select segment_id, segment_key, generation, target, series, workload_id, plan_digest, fingerprint, opened_at, why
+from segments
+order by target, series, opened_at, generation
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +66,7 @@ def find_segment(con: Con, run_id: str, facts: dict[str, str], now: str) -> Segm
     `segment_key`.
     """
     key = segment_key(**facts)
-    row = con.execute(
-        f"select {SEGMENT} from segments where segment_key = $key "  # noqa: S608
-        "order by segment_id in (select segment_id from run_segments where run_id = $run_id) desc, generation desc "
-        "limit 1",
-        {"run_id": run_id, "key": key},
-    ).fetchone()
+    row = con.execute(SELECT_OF_RUN_OR_NEWEST, {"run_id": run_id, "key": key}).fetchone()
     segment = Segment(*row) if row else _open(con, key, 1, facts, ("gatebench", "first night of its kind", now))
     con.execute(
         "insert or ignore into run_segments (run_id, segment_id) values ($run_id, $segment_id)",
@@ -57,16 +77,12 @@ def find_segment(con: Con, run_id: str, facts: dict[str, str], now: str) -> Segm
 
 def segments_of(con: Con, run_id: str) -> list[Segment]:
     """The segments a run was judged in."""
-    rows = con.execute(
-        f"select {SEGMENT} from segments "  # noqa: S608
-        "where segment_id in (select segment_id from run_segments where run_id = $run_id) order by target, series",
-        {"run_id": run_id},
-    ).fetchall()
+    rows = con.execute(SELECT_OF_RUN, {"run_id": run_id}).fetchall()
     return [Segment(*row) for row in rows]
 
 
 def all_segments(con: Con) -> list[Segment]:
-    rows = con.execute(f"select {SEGMENT} from segments order by target, series, opened_at, generation").fetchall()  # noqa: S608
+    rows = con.execute(SELECT_ALL).fetchall()
     return [Segment(*row) for row in rows]
 
 
@@ -86,9 +102,7 @@ def _open(con: Con, key: str, generation: int, facts: dict[str, str], said: tupl
 def next_generation(con: Con, old: Segment, run_id: str, said: tuple[str, str, str]) -> Segment:
     """Opened once for a run: accepting the same change twice is accepting it once."""
     row = con.execute(
-        f"select {SEGMENT} from segments where segment_key = $key and generation > $generation and segment_id in "  # noqa: S608
-        "(select segment_id from baselines where run_id = $run_id) order by generation desc limit 1",
-        {"key": old.segment_key, "generation": old.generation, "run_id": run_id},
+        SELECT_OPENED_BY_RUN, {"key": old.segment_key, "generation": old.generation, "run_id": run_id}
     ).fetchone()
     if row:
         return Segment(*row)

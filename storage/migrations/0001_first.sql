@@ -176,6 +176,15 @@ create table baselines (
     said_at text not null
 );
 
+create view baseline_members as
+select w.segment_id, w.run_id, r.started
+from (
+    select segment_id, run_id, action from baselines
+    qualify row_number() over (partition by segment_id, run_id order by place desc) = 1
+) w
+join runs r using (run_id)
+where w.action <> 'rejected';
+
 -- Filled by the flows once incidents are kept; the columns follow the life of an incident.
 create table incidents (
     incident_id text primary key,

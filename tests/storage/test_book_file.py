@@ -107,6 +107,25 @@ def test_many_threads_and_two_processes_write_one_book_and_nothing_is_lost(book)
     assert titles == sorted([f"{name}{i}" for name in "ab" for i in range(5)] + [f"p{i}" for i in range(10)])
 
 
+def test_processes_that_begin_the_same_book_at_once_all_find_a_whole_one(tmp_path: Path):
+    path = tmp_path / "home" / "gatebench.duckdb"
+    script = (
+        "import sys; from pathlib import Path; from storage.store import Book\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "Book(Path(sys.argv[1])).record_alert('r', 'k', channels=1, title='', body='', sent_at='', error=None)\n"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    started = [subprocess.Popen([sys.executable, "-c", script, str(path)], **pipes) for _ in range(4)]
+    for process in started:
+        assert process.stdout.readline() == "ready\n"
+    for process in started:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [process.communicate()[1] for process in started] == [""] * 4
+    assert len(Book(path).alerts("r")) == 4
+    assert [file.name for file in path.parent.iterdir()] == ["gatebench.duckdb"]
+
+
 def test_a_step_that_fails_leaves_nothing_behind(book):
     def half(con: duckdb.DuckDBPyConnection) -> None:
         con.execute("insert into run_segments values ('r', 's')")
