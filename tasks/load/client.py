@@ -1,0 +1,216 @@
+"""One exchange -> one Sample: was it ok, and if not, why not.
+
+ok = 2xx, and `[DONE]` or a finish reason, and at least one content, reasoning or tool-call token, and no error frame.
+Status alone lies: gateways answer 200 to a broken upstream in five ways.
+"""
+
+from typing import Any, NamedTuple
+
+import orjson
+
+from storage.records import Failure, Sample
+from tasks.load.stream import TokenStream
+from tasks.load.wire import Exchange
+
+
+class Asked(NamedTuple):
+    """What the engine knows of a request when it sends it."""
+
+    seq: int
+    phase: str
+    stream_label: str
+    intended_ns: int  # absolute
+    model: str
+    stream: bool
+
+
+class _Facts(NamedTuple):
+    failure: Failure | None
+    model: str | None
+    finish_reason: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+def watch(exchange: Exchange, stream: bool) -> TokenStream | None:
+    """When the headers are in: scan a stream as it comes; anything else is collected and read at its end."""
+    if not stream or exchange.status is None or not 200 <= exchange.status < 300:
+        return None
+    if "json" in (exchange.header(b"content-type") or ""):
+        return None
+    tokens = TokenStream()
+    exchange.on_body = tokens.feed
+    return tokens
+
+
+def to_sample(exchange: Exchange, tokens: TokenStream | None, asked: Asked, t0: int) -> Sample:
+    """The row of this attempt; instants become nanoseconds from the leg's `t0`."""
+    if tokens is not None:
+        tokens.close(exchange.end_ns)
+    facts = _judge(exchange, tokens)
+    sent = exchange.sent_ns or exchange.started_ns
+    plain_token = exchange.end_ns if tokens is None and facts.failure is None else None
+    words = _gateway_words(exchange) if exchange.headers else _NO_WORDS
+    return Sample(
+        asked.seq,
+        asked.phase,
+        asked.stream_label,
+        asked.intended_ns - t0,
+        sent - t0,
+        _since(exchange.dns_ns, t0),
+        _since(exchange.connected_ns, t0),
+        _since(exchange.tls_ns, t0),
+        _since(exchange.headers_ns, t0),
+        _since(tokens.first_token_ns if tokens is not None else plain_token, t0),
+        _since(tokens.first_answer_ns if tokens is not None else plain_token, t0),
+        _since(tokens.last_token_ns if tokens is not None else plain_token, t0),
+        exchange.end_ns - t0,
+        tokens.gaps_us if tokens is not None else None,
+        asked.stream,
+        facts.input_tokens,
+        facts.output_tokens,
+        len(exchange.payload),
+        exchange.response_bytes,
+        exchange.status,
+        facts.failure,
+        facts.finish_reason,
+        asked.model,
+        facts.model,
+        words.cache_hit,
+        words.fallbacks,
+        words.attempts,
+        words.retry_after_s,
+        words.request_id,
+        exchange.reused,
+        exchange.resends,
+    )
+
+
+def _since(instant: int | None, t0: int) -> int | None:
+    return None if instant is None else instant - t0
+
+
+def _judge(exchange: Exchange, tokens: TokenStream | None) -> _Facts:
+    if tokens is not None:
+        return _judge_stream(exchange, tokens)
+    failure = exchange.failure if exchange.failure is not None else _status_failure(exchange.status)
+    if failure is not None:
+        return _Facts(failure, None, None, None, None)
+    return _judge_plain(b"".join(exchange.body))
+
+
+def _status_failure(status: int | None) -> Failure | None:
+    if status is None:
+        return Failure.PROTOCOL
+    if 200 <= status < 300:
+        return None
+    if status == 429:
+        return Failure.RATE_LIMITED
+    if status >= 500:
+        return Failure.HTTP_5XX
+    return Failure.HTTP_4XX if status >= 400 else Failure.HTTP_3XX
+
+
+def _judge_stream(exchange: Exchange, tokens: TokenStream) -> _Facts:
+    failure: Failure | None = exchange.failure
+    if tokens.error is not None:
+        failure = Failure.STREAM_ERROR
+    elif failure is not None:
+        pass
+    elif tokens.bad_json:
+        failure = Failure.BAD_JSON
+    elif tokens.finish_reason is None and not tokens.done:
+        failure = Failure.TRUNCATED if tokens.tokens else Failure.EMPTY
+    elif not tokens.tokens:
+        failure = Failure.EMPTY
+    usage = tokens.usage or {}
+    return _Facts(
+        failure,
+        tokens.model or None,
+        tokens.finish_reason,
+        _count(usage.get("prompt_tokens")),
+        _count(usage.get("completion_tokens")),
+    )
+
+
+def _judge_plain(body: bytes) -> _Facts:
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return _Facts(Failure.BAD_JSON if body.strip() else Failure.EMPTY, None, None, None, None)
+    if not isinstance(answer, dict):
+        return _Facts(Failure.BAD_JSON, None, None, None, None)
+    usage = answer.get("usage") if isinstance(answer.get("usage"), dict) else {}
+    choices = answer.get("choices")
+    choice: dict[str, Any] = (
+        choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    )
+    message = choice.get("message") if isinstance(choice.get("message"), dict) else {}
+    failure = None
+    if answer.get("error"):
+        failure = Failure.STREAM_ERROR
+    elif not choice:
+        failure = Failure.EMPTY
+    elif not (message.get("content") or message.get("tool_calls") or message.get("reasoning_content")):
+        failure = Failure.EMPTY
+    reason = choice.get("finish_reason")
+    return _Facts(
+        failure,
+        str(answer["model"]) if answer.get("model") else None,
+        str(reason) if reason else None,
+        _count(usage.get("prompt_tokens")),
+        _count(usage.get("completion_tokens")),
+    )
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and value >= 0 else None
+
+
+class _Words(NamedTuple):
+    """What a gateway says of its own doing, in the headers of LiteLLM, Portkey and plain proxies."""
+
+    cache_hit: bool | None = None
+    fallbacks: int | None = None
+    attempts: int | None = None
+    retry_after_s: float | None = None
+    request_id: str | None = None
+
+
+_NO_WORDS = _Words()
+_WORDS = {
+    b"x-litellm-attempted-fallbacks": "fallbacks",
+    b"x-litellm-attempted-retries": "attempts",
+    b"x-portkey-retry-attempt-count": "attempts",
+    b"retry-after": "retry_after_s",
+    b"llm_provider-retry-after": "retry_after_s",
+    b"x-request-id": "request_id",
+    b"x-litellm-call-id": "request_id",
+    b"x-portkey-trace-id": "request_id",
+    b"x-litellm-cache-hit": "cache_hit",
+    b"x-portkey-cache-status": "cache_hit",
+    b"x-cache": "cache_hit",
+}
+
+
+def _gateway_words(exchange: Exchange) -> _Words:
+    found: dict[str, Any] = {}
+    for name, value in exchange.headers:
+        field = _WORDS.get(name.lower())
+        if field is not None and field not in found:
+            parsed = _parse_word(field, value.decode("latin-1"))
+            if parsed is not None:
+                found[field] = parsed
+    return _Words(**found) if found else _NO_WORDS
+
+
+def _parse_word(field: str, text: str) -> int | float | bool | str | None:
+    if field == "request_id":
+        return text[:200]
+    if field == "cache_hit":
+        return text.strip().lower() in ("true", "hit", "1")
+    try:
+        number = float(text)
+    except ValueError:
+        return None  # Retry-After may be a date
+    return number if field == "retry_after_s" else int(number)

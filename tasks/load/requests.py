@@ -1,0 +1,126 @@
+"""Arrivals -> HTTP requests, as bytes that are ready before they are due."""
+
+import os
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+import httpx
+import orjson
+import polars as pl
+
+from storage.errors import UsageError
+from tasks.load.prompts import Prompts
+from tasks.load.spec import LegSpec, TargetSpec
+from tasks.load.wire import Origin
+
+DEFAULT_INPUT = 64
+DEFAULT_OUTPUT = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """The columns of a workload that decide what is sent, as lists of equal length."""
+
+    offset_ns: list[int]
+    model: list[str]
+    input_tokens: list[int]
+    output_tokens: list[int]
+    stream: list[bool]
+
+    @classmethod
+    def read(cls, path: str) -> "Arrivals":
+        try:
+            frame = pl.read_parquet(path).sort("offset_ns", maintain_order=True)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise UsageError(f"cannot read the workload {path}: {error}") from None
+        if frame.is_empty():
+            raise UsageError(f"the workload {path} holds no arrivals")
+        # The recorded output, where known, bounds the answer: the client's own cap is often far above what came.
+        output = pl.coalesce("output_tokens", "max_output_tokens", pl.lit(DEFAULT_OUTPUT)).clip(lower_bound=1)
+        return cls(
+            frame["offset_ns"].to_list(),
+            frame["model"].to_list(),
+            frame["input_tokens"].fill_null(DEFAULT_INPUT).to_list(),
+            frame.select(output)["output_tokens"].to_list(),
+            frame["stream"].to_list(),
+        )
+
+    def __len__(self) -> int:
+        return len(self.offset_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One request, ready to write."""
+
+    payload: bytes
+    model: str
+    stream: bool
+
+
+class Requests:
+    """Makes the request of an arrival for one target. A few microseconds each, always one ahead of the sending."""
+
+    def __init__(self, spec: LegSpec, arrivals: Arrivals) -> None:
+        target = spec.target
+        self.origin, self._head = _head(target)
+        self._arrivals = arrivals
+        self._stream = spec.stream
+        self._target = target
+        salt = f"{spec.run_id}/{spec.attempt}/{spec.block}/{target.name}/{spec.series}/{spec.level}"
+        self._prompts = Prompts(spec.seed, salt)
+        self._shapes: dict[tuple[str, bool], tuple[bytes, bytes]] = {}
+
+    def make(self, seq: int, index: int) -> Prepared:
+        """The request for arrival `index`, as the leg's request number `seq` (which picks its text)."""
+        arrivals = self._arrivals
+        model = self._target.models.get(arrivals.model[index], self._target.model)
+        stream = arrivals.stream[index] if self._stream is None else self._stream
+        shape = self._shapes.get((model, stream))
+        if shape is None:
+            shape = self._shapes[model, stream] = _shape(self._target, model, stream)
+        body = b"%s%d%s%s%s" % (
+            shape[0],
+            arrivals.output_tokens[index],
+            shape[1],
+            self._prompts.text(seq, arrivals.input_tokens[index]),
+            b'"}]}',
+        )
+        return Prepared(b"%s%d\r\n\r\n%s" % (self._head, len(body), body), model, stream)
+
+
+def _shape(target: TargetSpec, model: str, stream: bool) -> tuple[bytes, bytes]:
+    """The body before and after its token limit; the prompt follows, and needs no escaping."""
+    extra = {**target.extra_body}
+    extra.pop("messages", None)
+    head: dict[str, object] = {"model": model, "stream": stream}
+    if stream:
+        head["stream_options"] = {"include_usage": True}
+    head |= extra
+    limit = orjson.dumps(target.token_param)
+    return (
+        orjson.dumps(head)[:-1] + b"," + limit + b":",
+        b',"messages":[{"role":"user","content":"',
+    )
+
+
+def _head(target: TargetSpec) -> tuple[Origin, bytes]:
+    """Request line and headers up to the value of Content-Length."""
+    url = httpx.URL(target.url + "/chat/completions")
+    path = url.raw_path.decode("ascii")
+    if target.query:
+        path += ("&" if "?" in path else "?") + urlencode(target.query)
+    headers = {"Host": url.netloc.decode("ascii"), "User-Agent": "gatebench", "Accept": "*/*"}
+    headers |= target.headers
+    headers["Content-Type"] = "application/json"
+    key = os.environ.get(target.api_key_env)
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    lines = [f"POST {path} HTTP/1.1"] + [f"{name}: {_clean(name, value)}" for name, value in headers.items()]
+    return Origin.of(url), ("\r\n".join([*lines, "Content-Length: "])).encode("latin-1")
+
+
+def _clean(name: str, value: str) -> str:
+    if "\r" in value or "\n" in value:
+        raise UsageError(f"header {name}: a line break is not allowed in a header's value")
+    return value
