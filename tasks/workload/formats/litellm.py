@@ -143,7 +143,7 @@ def _failure(record: dict[str, Any]) -> str:
 
 
 def _first_token(record: dict[str, Any], start_ns: int, end_ns: int | None) -> int | None:
-    """LiteLLM writes the end here where no token was seen."""
+    """When LiteLLM saw the first chunk of a stream, be it only the role; it writes the end where it saw none."""
     first_ns = _epoch_ns(record, "completionStartTime")
     return None if first_ns is None or first_ns == end_ns or first_ns < start_ns else first_ns
 
