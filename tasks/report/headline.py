@@ -41,7 +41,7 @@ def headline(view: RunView) -> str:
     return " ".join(said)
 
 
-def moved_words(view: RunView, verdict: Verdict) -> str:
+def moved_words(view: RunView, verdict: Verdict, verb: str = " is") -> str:
     """`p95 latency at 10 concurrent is 212 ms, +48 % [+41, +56]`; the target named where there are several."""
     where = f"{metric_words(verdict.metric)} {place_words(verdict.series, verdict.level)}"
     if len(targets(view)) > 1:
@@ -52,10 +52,10 @@ def moved_words(view: RunView, verdict: Verdict) -> str:
         return f"{where}: {verdict.reason}"
     if effect is None:
         assert tonight is not None
-        return f"{where} is {value_words(verdict.metric, tonight.point)} ({verdict.reason})"
+        return f"{where}{verb} {value_words(verdict.metric, tonight.point)} ({verdict.reason})"
     if tonight is None:
-        return f"{where} is {effect_words(*effect)}"
-    return f"{where} is {value_words(verdict.metric, tonight.point)}, {effect_words(*effect)}"
+        return f"{where}{verb} {effect_words(*effect)}"
+    return f"{where}{verb} {value_words(verdict.metric, tonight.point)}, {effect_words(*effect)}"
 
 
 def ceiling_words(ceiling: Ceiling) -> str:
@@ -130,11 +130,9 @@ def _unchanged(view: RunView) -> str:
     if not seen:
         return f"Unchanged: nothing moved against {count(len(view.baseline_runs), 'night')}."
     most = max(seen, key=lambda v: abs(v.effect or 0.0))
-    text = (
-        f"Unchanged against {count(nights(view, most), 'night')}: the largest move, {moved_words(view, most)}, is noise"
-    )
+    text = f"Unchanged against {count(nights(view, most), 'night')}: the largest move is {moved_words(view, most, ',')}"
     p95 = [v.detectable for v in seen if v.metric == "latency_p95" and v.detectable is not None]
-    sight = f"; in p95 latency {min(p95) * 100:.0f} % would have been seen" if p95 else ""
+    sight = f"; {max(p95) * 100:.0f} % more p95 latency would have been seen at any level" if p95 else ""
     return f"{text}{sight}."
 
 

@@ -25,6 +25,9 @@ from storage.records import (
 from tasks.charts.words import as_moved
 
 
+WARNING = 0.25
+
+
 @dataclass(frozen=True)
 class RunView:
     """`history`: rows of past nights, tonight not among them, columns night, target, series, level, metric, value
@@ -105,11 +108,19 @@ def word(view: RunView) -> Word | None:
 
 
 def changed(view: RunView) -> list[Verdict]:
-    """Verdicts that say something moved, the worst first: regressed, then improved, then candidates."""
-    order = {Word.REGRESSED.value: 0, Word.IMPROVED.value: 1, Word.INCONCLUSIVE.value: 2, Word.INVALID.value: 3}
-    moved = [v for v in view.verdicts if v.verdict in order and v.effect is not None]
-    moved += [v for v in view.verdicts if v.verdict == Word.REGRESSED and v.effect is None]
-    return sorted(moved, key=lambda v: (order[v.verdict], v.level is None, -abs(v.effect or 0.0)))
+    """Verdicts that say something moved, the worst first: regressed, improved, then what may have moved."""
+    order = {Word.REGRESSED.value: 0, Word.IMPROVED.value: 1, Word.INCONCLUSIVE.value: 2}
+    moved = [v for v in view.verdicts if v.verdict in order and (v.verdict != Word.INCONCLUSIVE or _may_have_moved(v))]
+
+    def worst(v: Verdict) -> tuple[int, bool, float, bool]:
+        return order[v.verdict], v.level is None, -round(abs(v.effect or 0.0), 1), v.metric != "latency_p95"
+
+    return sorted(moved, key=worst)
+
+
+def _may_have_moved(verdict: Verdict) -> bool:
+    """A candidate nobody confirmed, or a change so large that it is worth a warning before a gate can speak."""
+    return verdict.effect is not None and (verdict.reason == "candidate" or abs(verdict.effect) >= WARNING)
 
 
 def broken(view: RunView) -> list[SloResult]:

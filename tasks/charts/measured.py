@@ -1,0 +1,151 @@
+"""What the figures read from a run's rows: each frame is computed once, and stays small however many rows there are."""
+
+import math
+
+import polars as pl
+
+from storage.records import CONTROL, SLOW_FAILURES, Attempt, Phase
+
+POINTS = 60
+BINS = 72
+PARTS = 6  # of a leg, so that a change within it is seen
+BUCKETS = 180
+
+# An open loop (level 0) counts from when a request was due: a slow target must not hide the wait it causes.
+LATENCY_MS = (
+    pl.when(pl.col("level") == 0)
+    .then(pl.col("end_ns") - pl.col("intended_ns"))
+    .otherwise(pl.col("end_ns") - pl.col("sent_ns"))
+    / 1e6
+)
+
+
+def judged(samples: pl.LazyFrame) -> pl.LazyFrame:
+    """target, level, block, sent_ns, latency_ms of the first attempt's measured requests, the control left out.
+    Timed-out and censored requests are there at their age; other failures are not latencies."""
+    slow = [kind.value for kind in SLOW_FAILURES]
+    return (
+        _measured(samples)
+        .filter(pl.col("failure").is_null() | pl.col("failure").is_in(slow))
+        .select("target", "level", "block", "sent_ns", latency_ms=LATENCY_MS)
+    )
+
+
+def quantile_grid(samples: pl.LazyFrame) -> pl.DataFrame:
+    """At most 60 points a (target, level) on an even −log10(1 − q) axis, from the fastest request to the slowest:
+    target, level, tail (= −log10(1 − q)), q, latency_ms, n. One pass, one sort a level."""
+    steps = pl.Series([k / (POINTS - 1) for k in range(POINTS)], dtype=pl.Float64)
+    tail = pl.lit(steps) * pl.len().log10()
+    rank = ((1 - 10 ** (-tail)) * pl.len()).add(1e-9).floor().clip(0, pl.len() - 1).cast(pl.UInt32)
+    return (
+        judged(samples)
+        .group_by("target", "level")
+        .agg(tail=tail, latency_ms=pl.col("latency_ms").sort().gather(rank), n=pl.len())
+        .explode("tail", "latency_ms")
+        .with_columns(q=1 - 10 ** (-pl.col("tail")))
+        .unique(["target", "level", "latency_ms", "tail"])
+        .select("target", "level", "tail", "q", "latency_ms", "n")
+        .sort("target", "level", "tail")
+        .collect()
+    )
+
+
+def at_quantile(grid: pl.DataFrame, q: float) -> float | None:
+    """The latency in ms of one level's grid at q; None where the level has too few requests to say."""
+    if grid.is_empty() or (1 - q) * grid["n"][0] < 1:
+        return None
+    return float(grid.sort((pl.col("q") - q).abs())["latency_ms"][0])
+
+
+def histogram(samples: pl.LazyFrame) -> pl.DataFrame:
+    """Shares of requests in log-even bins that all levels share: target, level, low_ms, high_ms, requests, share.
+    The slowest 0.1 % of all are counted in the last bin."""
+    rows = judged(samples).filter(pl.col("latency_ms") > 0).with_columns(log=pl.col("latency_ms").log10())
+    ends = rows.select(low=pl.col("log").min(), high=pl.col("log").quantile(0.999)).collect()
+    low, high = ends.row(0)
+    if low is None:
+        return pl.DataFrame(
+            schema=dict.fromkeys(("target", "level", "low_ms", "high_ms", "requests", "share"), pl.Float64)
+        )
+    width = max((high - low) / BINS, 0.004)
+    place = ((pl.col("log") - low) / width).floor().clip(0, BINS - 1)
+    return (
+        rows.group_by("target", "level", bin=place)
+        .agg(requests=pl.len())
+        .with_columns(share=pl.col("requests") / pl.col("requests").sum().over("target", "level"))
+        .with_columns(low_ms=10 ** (low + pl.col("bin") * width), high_ms=10 ** (low + (pl.col("bin") + 1) * width))
+        .select("target", "level", "low_ms", "high_ms", "requests", "share")
+        .sort("target", "level", "low_ms")
+        .collect()
+    )
+
+
+def over_time(samples: pl.LazyFrame) -> pl.DataFrame:
+    """Each leg of the closed loop in six parts of equal time: target, level, block, at (block, in parts of it),
+    p50_ms, p95_ms, requests."""
+    start = pl.col("sent_ns").min().over("target", "level", "block")
+    length = (pl.col("sent_ns").max().over("target", "level", "block") - start).clip(1)
+    part = ((pl.col("sent_ns") - start) * PARTS // length).clip(0, PARTS - 1)
+    return (
+        judged(samples)
+        .filter(pl.col("level") > 0)
+        .with_columns(part=part)
+        .group_by("target", "level", "block", "part")
+        .agg(
+            p50_ms=pl.col("latency_ms").median(),
+            p95_ms=pl.col("latency_ms").quantile(0.95, "linear"),
+            requests=pl.len(),
+        )
+        .with_columns(at_block=pl.col("block") + (pl.col("part") + 0.5) / PARTS)
+        .select("target", "level", "block", "at_block", "p50_ms", "p95_ms", "requests")
+        .sort("target", "level", "at_block")
+        .collect()
+    )
+
+
+def open_loop(samples: pl.LazyFrame) -> pl.DataFrame:
+    """The open loop in at most 180 buckets: target, t_s, due_rps, sent_rps, in_flight (at the end of the bucket)."""
+    rows = _measured(samples).filter(pl.col("level") == 0).select("target", "intended_ns", "sent_ns", "end_ns")
+    spans = rows.group_by("target").agg(first=pl.col("intended_ns").min(), last=pl.col("end_ns").max()).sort("target")
+    frames = [
+        _buckets(rows.filter(pl.col("target") == target), target, first, last)
+        for target, first, last in spans.collect().iter_rows()
+    ]
+    schema = {"target": pl.String, "t_s": pl.Float64, "due_rps": pl.Float64, "sent_rps": pl.Float64}
+    return pl.concat(frames) if frames else pl.DataFrame(schema={**schema, "in_flight": pl.Int64})
+
+
+def _buckets(rows: pl.LazyFrame, target: str, first_ns: int, last_ns: int) -> pl.DataFrame:
+    width = _round_up((last_ns - first_ns) / 1e9 / BUCKETS)
+    every = pl.LazyFrame({"bucket": range(int((last_ns - first_ns) / 1e9 / width) + 1)}, schema={"bucket": pl.Int64})
+    for column in ("intended_ns", "sent_ns", "end_ns"):
+        at = ((pl.col(column) - first_ns) / 1e9 / width).floor().cast(pl.Int64)
+        counted = rows.group_by(bucket=at).agg(pl.len().cast(pl.Int64).alias(column))
+        every = every.join(counted, on="bucket", how="left")
+    return (
+        every.sort("bucket")
+        .fill_null(0)
+        .select(
+            target=pl.lit(target),
+            t_s=pl.col("bucket") * width,
+            due_rps=pl.col("intended_ns") / width,
+            sent_rps=pl.col("sent_ns") / width,
+            in_flight=pl.col("sent_ns").cum_sum() - pl.col("end_ns").cum_sum(),
+        )
+        .collect()
+    )
+
+
+def _round_up(seconds: float) -> float:
+    """The next of 0.1, 0.2, 0.5, 1, 2, 5 … seconds."""
+    exponent = math.floor(math.log10(max(seconds, 0.1)))
+    steps = [base * 10.0**power for power in (exponent, exponent + 1) for base in (1, 2, 5)]
+    return next(step for step in steps if step >= seconds - 1e-12)
+
+
+def _measured(samples: pl.LazyFrame) -> pl.LazyFrame:
+    return samples.filter(
+        (pl.col("phase") == Phase.MEASURED.value)
+        & (pl.col("attempt") == Attempt.FIRST.value)
+        & (pl.col("target") != CONTROL)
+    )

@@ -1,0 +1,57 @@
+"""Latency by quantile, the tail stretched: where most requests are, and how far the slowest fall behind."""
+
+import altair as alt
+import polars as pl
+
+from tasks.charts.measured import at_quantile
+from tasks.charts.theme import WIDTH, Drawing, ends, level_colour, level_words, log_scale, named, wrapped
+from tasks.charts.words import ms
+
+TICKS = {
+    0.0: "min",
+    0.30103: "p50",
+    1.0: "p90",
+    1.30103: "p95",
+    2.0: "p99",
+    3.0: "p99.9",
+    4.0: "p99.99",
+    5.0: "p99.999",
+}
+
+
+def percentiles(grid: pl.DataFrame) -> Drawing:
+    """`grid`: rows of `quantile_grid` for one target."""
+    frame = named(grid)
+    ticks = [tick for tick in TICKS if tick <= max(ends(frame["tail"])[1], 1.0) + 0.02]
+    labels = " : ".join(f"abs(datum.value - {at}) < 0.001 ? '{name}'" for at, name in TICKS.items()) + " : ''"
+    chart: alt.Chart = (
+        alt.Chart(frame.select("at", "tail", "q", "latency_ms"), title=wrapped(_title(grid)), width=WIDTH, height=300)
+        .mark_line(interpolate="step-after", strokeWidth=2)
+        .encode(
+            x=alt.X("tail:Q", title="share of requests at or below, tail stretched")
+            .scale(domain=[0, max(ticks)], nice=False, clamp=True)
+            .axis(values=ticks, labelExpr=labels),
+            y=alt.Y("latency_ms:Q", title="latency (ms, log)", scale=log_scale(frame["latency_ms"].to_list())),
+            color=level_colour(frame),
+            tooltip=[
+                alt.Tooltip("at:N", title="concurrent"),
+                alt.Tooltip("q:Q", title="share of requests", format=".3%"),
+                alt.Tooltip("latency_ms:Q", title="latency (ms)", format=",.2f"),
+            ],
+        )
+    )
+    return chart
+
+
+def _title(grid: pl.DataFrame) -> str:
+    longest: tuple[float, int, float, float] | None = None
+    for part in grid.partition_by("level"):
+        p50, p99 = at_quantile(part, 0.5), at_quantile(part, 0.99)
+        if p50 is not None and p99 is not None and p50 > 0:
+            found = (p99 / p50, int(part["level"][0]), p50, p99)
+            longest = found if longest is None or found > longest else longest
+    if longest is None:
+        return "Latency by quantile: too few requests to speak of a tail"
+    ratio, level, p50, p99 = longest
+    where = "in the replay" if level == 0 else f"at {level_words(level)} concurrent"
+    return f"The longest tail is {where}: p99 {ms(p99 / 1e3)}, {ratio:.1f} × the median of {ms(p50 / 1e3)}"

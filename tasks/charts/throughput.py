@@ -1,0 +1,78 @@
+"""Throughput against concurrency, with the interval over blocks and the ceiling."""
+
+import altair as alt
+import polars as pl
+
+from storage.records import Ceiling
+from tasks.charts.theme import BAD, GOOD, QUIET, WIDTH, Drawing, wrapped
+from tasks.charts.words import number
+
+NAMES = {"throughput": "finished", "goodput": "finished inside every objective"}
+
+
+def throughput(frame: pl.DataFrame, ceiling: Ceiling | None) -> Drawing:
+    """`frame`: level, metric (throughput, goodput), rps, lower, upper, of one target's sweep."""
+    rows = frame.with_columns(what=pl.col("metric").replace_strict(NAMES, return_dtype=pl.String))
+    kinds = [name for metric, name in NAMES.items() if metric in rows["metric"].to_list()]
+    colour = alt.Color("what:N", title=None, scale=alt.Scale(domain=kinds, range=["#3b8bc9", "#e69f00"][: len(kinds)]))
+    base = alt.Chart(rows.drop("metric"), width=WIDTH, height=280)
+    x = _x(rows)
+    y = alt.Y("rps:Q", title="requests finished a second", scale=alt.Scale(zero=True, nice=True))
+    tooltip = [
+        alt.Tooltip("level:Q", title="concurrent"),
+        alt.Tooltip("what:N", title="counted"),
+        alt.Tooltip("rps:Q", title="a second", format=",.1f"),
+        alt.Tooltip("lower:Q", title="from", format=",.1f"),
+        alt.Tooltip("upper:Q", title="to", format=",.1f"),
+    ]
+    layers: list[alt.Chart] = [
+        base.mark_line().encode(x=x, y=y, color=colour),
+        base.mark_rule(strokeWidth=2).encode(x=x, y="lower:Q", y2="upper:Q", color=colour),
+        base.mark_point(filled=True, size=60, opacity=1).encode(x=x, y=y, color=colour, tooltip=tooltip),
+    ]
+    lines = _ceiling(ceiling) if ceiling else []
+    return alt.layer(*layers, *lines).properties(title=wrapped(_title(frame, ceiling)))
+
+
+def concurrency_axis(levels: list[int]) -> alt.X:
+    """A log axis with a tick at each level that was measured."""
+    room = 1.15
+    return (
+        alt.X("level:Q", title="concurrent requests (log)")
+        .scale(type="log", domain=[min(levels) / room, max(levels) * room], nice=False)
+        .axis(values=sorted(set(levels)), format=",d", grid=False)
+    )
+
+
+def _x(frame: pl.DataFrame) -> alt.X:
+    return concurrency_axis(frame["level"].to_list())
+
+
+def _ceiling(ceiling: Ceiling) -> list[alt.Chart]:
+    e = ceiling.throughput_rps
+    word = "ceiling" if ceiling.reached else "at least"
+    if ceiling.limited_by == "generator":
+        word = "gatebench's own limit"
+    at = pl.DataFrame({"rps": [e.point], "label": [f"{word} {number(e.point)}/s"]})
+    colour = GOOD if ceiling.reached else BAD if ceiling.limited_by == "generator" else QUIET
+    line = alt.Chart(at).mark_rule(strokeDash=[6, 4], color=colour, strokeWidth=1.5).encode(y="rps:Q")
+    text = (
+        alt.Chart(at)
+        .mark_text(align="left", dx=4, dy=-8, fontSize=12)
+        .encode(x=alt.value(0), y="rps:Q", text="label:N")
+    )
+    return [line, text]
+
+
+def _title(frame: pl.DataFrame, ceiling: Ceiling | None) -> str:
+    if ceiling is None:
+        best = frame.filter(pl.col("metric") == "throughput").sort("rps", descending=True).row(0, named=True)
+        return f"Throughput is highest at {best['level']:,} concurrent: {number(best['rps'])}/s"
+    rate, at = number(ceiling.throughput_rps.point), f"{ceiling.concurrency:,} concurrent"
+    if ceiling.limited_by == "generator":
+        return f"gatebench itself was the limit at {rate}/s: this is not the target's ceiling"
+    if not ceiling.reached:
+        return f"Throughput still rises at {at}: the ceiling is at least {rate}/s"
+    knee = f", most of it from {ceiling.knee:,} on" if ceiling.knee and ceiling.knee != ceiling.concurrency else ""
+    limit = "" if ceiling.limited_by in ("none", "capacity") else f", limited by {ceiling.limited_by}"
+    return f"Throughput stops rising: {rate}/s at {at} is the ceiling{limit}{knee}"

@@ -1,0 +1,155 @@
+"""The tables of a report as words: the page, the artifact and the terminal set the same cells in their own way."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from storage.records import Series, Verdict
+from tasks.charts.words import (
+    NONE,
+    effect_words,
+    estimate_words,
+    interval_words,
+    metric_words,
+    ms,
+    number,
+    place_words,
+    signed,
+    value_words,
+)
+from tasks.report.view import (
+    RunView,
+    changed,
+    estimate,
+    first_legs,
+    levels,
+    moved_by,
+    moved_effect,
+    nights,
+    targets,
+    validity,
+)
+
+LEVEL_METRICS = ("latency_p50", "latency_p90", "latency_p95", "latency_p99", "latency_mean")
+STREAM_METRICS = ("ttft_p50", "ttft_p95", "tpot_p50", "tpot_p95", "itl_p50", "itl_p95", "itl_p99")
+RATE_METRICS = ("throughput", "goodput", "output_tokens_per_s", "errors")
+
+
+@dataclass(frozen=True)
+class Number:
+    """A value and its interval, apart, so that each place can set them: `212 ms`, `[201, 224]`."""
+
+    value: str
+    interval: str = ""
+
+
+@dataclass(frozen=True)
+class LevelRow:
+    """One (target, series, level): `numbers` in the order of the metrics asked for."""
+
+    target: str
+    place: str
+    level: int
+    numbers: list[Number]
+    requests: int
+    failed: int
+    validity: str
+    reasons: list[str]
+
+
+@dataclass(frozen=True)
+class ChangeRow:
+    """One verdict, its change said in per cent and in the metric's own unit."""
+
+    target: str
+    what: str
+    tonight: str
+    effect: str
+    by: str
+    detectable: str
+    nights: int
+    verdict: str
+    reason: str
+
+
+def present(view: RunView, target: str, metrics: tuple[str, ...]) -> tuple[str, ...]:
+    """The metrics among these that at least one level of the target has."""
+    found = {cell.metric for cell in view.cells if cell.target == target}
+    return tuple(metric for metric in metrics if metric in found)
+
+
+def level_rows(view: RunView, target: str, metrics: tuple[str, ...]) -> list[LevelRow]:
+    """One row a level of one target, the sweep's levels rising, then replay and load."""
+    rows = []
+    for series, level in levels(view, target):
+        legs = [leg for leg in first_legs(view, target) if (leg.series, leg.level) == (series, level)]
+        word, reasons = validity(legs)
+        numbers = [_number(view, target, series, level, metric) for metric in metrics]
+        measured, ok = sum(leg.measured for leg in legs), sum(leg.ok for leg in legs)
+        name = f"{level:,} concurrent" if series == Series.SWEEP else str(series)
+        rows.append(LevelRow(target, name, level, numbers, measured, measured - ok, word, reasons))
+    return rows
+
+
+def change_rows(view: RunView, verdicts: list[Verdict]) -> list[ChangeRow]:
+    """Verdicts as rows, in the order given; a throughput that fell has a minus."""
+    return [_change(view, verdict) for verdict in verdicts]
+
+
+def quiet(view: RunView) -> list[Verdict]:
+    """Verdicts that say nothing moved, or that nothing can be said, the largest effect first."""
+    shown = changed(view)
+    rest = [verdict for verdict in view.verdicts if verdict not in shown]
+    return sorted(rest, key=lambda v: -abs(v.effect or 0.0))
+
+
+def estimate_rows(view: RunView) -> list[dict[str, Any]]:
+    """One row a level for a table artifact: plain strings and numbers, intervals in the cell."""
+    rows = []
+    for target in targets(view):
+        metrics = present(view, target, (*LEVEL_METRICS, "ttft_p95", *RATE_METRICS))
+        for row in level_rows(view, target, metrics):
+            cells = {metric_words(metric): _joined(n) for metric, n in zip(metrics, row.numbers, strict=True)}
+            head = {"target": target, "load": row.place, "requests": row.requests, "failed": row.failed}
+            rows.append({**head, **cells, "validity": row.validity})
+    return rows
+
+
+def column_words(metric: str) -> str:
+    """A metric as a column heading, with its unit."""
+    unit = {"throughput": "/s", "goodput": "/s", "output_tokens_per_s": ""}.get(
+        metric, "%" if metric == "errors" else "ms"
+    )
+    return f"{metric_words(metric)} {unit}".strip()
+
+
+def _joined(n: Number) -> str:
+    return f"{n.value} {n.interval}".strip()
+
+
+def _number(view: RunView, target: str, series: str, level: int, metric: str) -> Number:
+    found = estimate(view, target, series, level, metric)
+    if found is None:
+        return Number(NONE)
+    value = ("≥ " if found.at_least else "") + value_words(metric, found.point)
+    return Number(value, interval_words(metric, found))
+
+
+def _change(view: RunView, verdict: Verdict) -> ChangeRow:
+    tonight = estimate(view, verdict.target, verdict.series, verdict.level, verdict.metric)
+    effect, by = moved_effect(verdict), moved_by(view, verdict)
+    return ChangeRow(
+        target=verdict.target,
+        what=f"{metric_words(verdict.metric)} {place_words(verdict.series, verdict.level)}",
+        tonight=NONE if tonight is None else estimate_words(verdict.metric, tonight),
+        effect=NONE if effect is None else effect_words(*effect),
+        by=NONE if by is None else _by_words(verdict.metric, by),
+        detectable=NONE if verdict.detectable is None else f"{signed(verdict.detectable).lstrip('+')} %",
+        nights=nights(view, verdict),
+        verdict=verdict.verdict,
+        reason="" if verdict.reason == verdict.verdict else verdict.reason,
+    )
+
+
+def _by_words(metric: str, by: float) -> str:
+    sign = "−" if by < 0 else "+"
+    return f"{sign}{number(abs(by))}/s" if metric in ("throughput", "goodput") else f"{sign}{ms(abs(by))}"
