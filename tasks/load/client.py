@@ -140,18 +140,14 @@ def _judge_plain(body: bytes) -> _Facts:
         return _Facts(Failure.BAD_JSON if body.strip() else Failure.EMPTY, None, None, None, None)
     if not isinstance(answer, dict):
         return _Facts(Failure.BAD_JSON, None, None, None, None)
-    usage = answer.get("usage") if isinstance(answer.get("usage"), dict) else {}
+    usage = _table(answer.get("usage"))
     choices = answer.get("choices")
-    choice: dict[str, Any] = (
-        choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-    )
-    message = choice.get("message") if isinstance(choice.get("message"), dict) else {}
+    choice = _table(choices[0]) if isinstance(choices, list) and choices else {}
+    message = _table(choice.get("message"))
     failure = None
     if answer.get("error"):
         failure = Failure.STREAM_ERROR
-    elif not choice:
-        failure = Failure.EMPTY
-    elif not (message.get("content") or message.get("tool_calls") or message.get("reasoning_content")):
+    elif not any(message.get(part) for part in ("content", "tool_calls", "reasoning_content", "refusal")):
         failure = Failure.EMPTY
     reason = choice.get("finish_reason")
     return _Facts(
@@ -161,6 +157,10 @@ def _judge_plain(body: bytes) -> _Facts:
         _count(usage.get("prompt_tokens")),
         _count(usage.get("completion_tokens")),
     )
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _count(value: Any) -> int | None:

@@ -19,9 +19,9 @@ _TFD_TIMER_ABSTIME = 1
 
 
 class Wake(Protocol):
-    """Sleep until an instant on the monotonic clock."""
+    """Sleep until an instant on the monotonic clock; False if it had passed and there was nothing to wait for."""
 
-    async def until(self, due_ns: int) -> None: ...
+    async def until(self, due_ns: int) -> bool: ...
     def close(self) -> None: ...
 
 
@@ -54,13 +54,14 @@ class TimerfdWake:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def until(self, due_ns: int) -> None:
+    async def until(self, due_ns: int) -> bool:
         if due_ns <= perf_counter_ns():
-            return
+            return False
         self._waiter = self._loop.create_future()
         spec = _Itimerspec(_Timespec(0, 0), _Timespec(due_ns // 1_000_000_000, due_ns % 1_000_000_000))
         self._libc.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, ctypes.byref(spec), None)
         await self._waiter
+        return True
 
     def close(self) -> None:
         self._loop.remove_reader(self._fd)
@@ -70,9 +71,12 @@ class TimerfdWake:
 class LoopWake:
     """The event loop's own timer, where there is no timerfd."""
 
-    async def until(self, due_ns: int) -> None:
-        if (left := due_ns - perf_counter_ns()) > 0:
-            await asyncio.sleep(left / 1e9)
+    async def until(self, due_ns: int) -> bool:
+        left = due_ns - perf_counter_ns()
+        if left <= 0:
+            return False
+        await asyncio.sleep(left / 1e9)
+        return True
 
     def close(self) -> None:
         return None
