@@ -9,6 +9,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -136,7 +137,8 @@ def write(workload: Workload, path: str | Path) -> str:
         workload.frame.write_parquet(aside, metadata={"gatebench": header})
         aside.replace(path)
     except (OSError, pl.exceptions.PolarsError) as error:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink()
         raise StorageError(f"cannot write the workload {path}: {error}") from error
     return identity
 

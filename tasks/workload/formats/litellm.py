@@ -12,7 +12,7 @@ import orjson
 
 from tasks.workload.formats.adapter import Broken, Drop, Line, Row
 
-CHAT = frozenset({"completion", "acompletion"})
+CHAT = ("completion", "acompletion")
 HEALTH_CHECK = "litellm-internal-health-check"  # the tag LiteLLM puts on its own probes
 PLAIN = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 MOST_TOKENS = 1_000_000_000

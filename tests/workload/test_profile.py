@@ -1,0 +1,141 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from storage.errors import NothingMeasured
+from storage.records import Arrival
+from tasks.workload.builtin import builtin
+from tasks.workload.profile import JointBin, ModelShare, log2_edges, profile
+from tasks.workload.trace import Header, from_arrivals
+from tasks.workload.words import in_words
+
+SECOND = 10**9
+
+
+def of(*arrivals: Arrival, **header):
+    return from_arrivals(arrivals, Header(name="w", **header))
+
+
+def arrival(seconds: float, model="m", i=10, o=5, cap=None, *, stream=True, **more) -> Arrival:
+    return Arrival(round(seconds * SECOND), model, i, o, cap, stream, **more)
+
+
+def test_a_profile_counts_models_streams_caps_and_errors():
+    p = profile(
+        of(
+            arrival(0, "a", cap=20),
+            arrival(1, "a", stream=False),
+            arrival(2, "b", i=None, o=None, failure="429"),
+            arrival(3, "a", cache_hit=True),
+        )
+    )
+    assert (p.requests, p.span_s, p.mean_rps) == (4, 3.0, 1.0)
+    assert p.models == (ModelShare("a", 3, 0.75, 10.0, 5.0), ModelShare("b", 1, 0.25, None, None))
+    assert (p.stream_share, p.cache_hit_share) == (0.75, 1.0)
+    assert p.caps is not None and (p.caps.n, p.caps["p50"]) == (1, 20.0)
+    assert (p.errors, p.error_share) == ({"429": 1}, 0.25)
+    assert p.input_tokens is not None and (p.input_tokens.n, p.input_tokens.unknown) == (3, 1)
+
+
+def test_latency_and_first_token_are_of_requests_that_succeeded():
+    p = profile(
+        of(
+            arrival(0, duration_ns=SECOND, first_token_ns=SECOND // 4),
+            arrival(1, duration_ns=3 * SECOND, stream=False),
+            arrival(2, duration_ns=9 * SECOND, failure="408"),
+        )
+    )
+    assert p.latency_s is not None and (p.latency_s.n, p.latency_s["p100"]) == (2, 3.0)
+    assert p.ttft_s is not None and (p.ttft_s.n, p.ttft_s["p50"]) == (1, 0.25)
+    assert p.concurrency is not None and p.concurrency.max == 2
+
+
+def test_the_joint_table_keeps_which_output_goes_with_which_input():
+    p = profile(of(arrival(0, i=100, o=0), arrival(1, i=127, o=0), arrival(2, i=128, o=1), arrival(3, i=1, o=None)))
+    assert p.joint == (JointBin(64, 0, 2), JointBin(128, 1, 1))
+
+
+@given(st.integers(0, 2**40))
+def test_an_edge_is_the_power_of_two_below(value):
+    edge = int(log2_edges(np.array([value]))[0])
+    assert edge == (0 if value == 0 else 1 << (value.bit_length() - 1))
+
+
+def test_spearman_is_that_of_scipy_and_absent_where_nothing_varies():
+    rng = np.random.default_rng(3)
+    pairs = [(int(i), int(o)) for i, o in zip(rng.integers(1, 50, 80), rng.integers(1, 50, 80), strict=True)]
+    p = profile(of(*(arrival(n, i=i, o=o) for n, (i, o) in enumerate(pairs))))
+    assert p.spearman == pytest.approx(stats.spearmanr(*zip(*pairs, strict=True)).statistic)
+    assert profile(of(*(arrival(n, i=n, o=5) for n in range(9)))).spearman is None
+
+
+def test_sessions_have_turns_and_think_time():
+    p = profile(
+        of(
+            arrival(0, session="s", user="u", duration_ns=SECOND),
+            arrival(4, session="s", user="u", duration_ns=SECOND),
+            arrival(1, session="t", user="u"),
+            arrival(2),
+        )
+    )
+    assert p.sessions is not None
+    assert (p.sessions.sessions, p.sessions.users, p.sessions.in_session) == (2, 1, 3)
+    assert p.sessions.turns["p100"] == 2
+    assert p.sessions.think_s is not None and p.sessions.think_s["p50"] == 3.0
+    assert profile(of(arrival(0))).sessions is None
+
+
+def test_a_single_arrival_has_a_profile_and_an_empty_workload_has_none():
+    p = profile(of(arrival(0)))
+    assert (p.requests, p.span_s, p.mean_rps, p.gaps, p.concurrency, p.spearman) == (1, 0.0, None, None, None, None)
+    assert in_words(p).startswith("w (")
+    with pytest.raises(NothingMeasured, match="'w' holds no arrival"):
+        profile(of())
+
+
+def test_a_profile_is_json_without_nan():
+    p = profile(of(arrival(0, duration_ns=5), arrival(0), arrival(1, failure="x", i=None, o=None)))
+    again = json.loads(json.dumps(p.to_json(), allow_nan=False))
+    assert (again["schema"], again["requests"]) == ("gatebench.profile/1", 3)
+
+
+def test_the_words_put_concurrency_sizes_and_models_before_the_rest():
+    rows = [
+        arrival(
+            n / 4, "big" if n % 4 else "small", i=50 + n, o=20, cap=64, duration_ns=SECOND // 2, session=f"s{n % 8}"
+        )
+        for n in range(40)
+    ]
+    lines = in_words(profile(of(*rows, arrival(10, failure="503"), started_at="2026-11-24T06:49:51+00:00"))).split("\n")
+    assert 10 <= len(lines) <= 20
+    heads = [line[:14].strip() for line in lines]
+    assert [h for h in heads if h][1:] == [
+        "concurrency",
+        "arrivals",
+        "burstiness",
+        "input  tokens",
+        "output tokens",
+        "in and out",
+        "models",
+        "kind",
+        "sessions",
+        "as recorded",
+        "errors",
+    ]
+    assert lines[0].endswith("41 requests in 10.0 s, 4.00 a second, from 2026-11-24T06:49:51 UTC")
+    assert "models         big 73%, small 24%, m 2%" in lines
+    assert "errors         2.4%: 503 × 1" in lines
+
+
+def test_a_coarse_clock_is_warned_of():
+    assert "stamped to whole 3.0 s" in in_words(profile(of(arrival(0), arrival(3), resolution_ns=3 * SECOND)))
+
+
+def test_the_builtin_workload_is_said_to_be_about_poisson():
+    text = in_words(profile(builtin()))
+    assert "burstiness     about Poisson" in text
+    assert "concurrency    unknown: no durations were recorded" in text

@@ -1,0 +1,76 @@
+"""Real logs, counted to the row against an independent slow reading. Skipped where they are not."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tasks.workload.capture import capture
+
+LOGS = Path(__file__).parents[3] / "shared" / "data" / "gateway-logs"
+
+pytestmark = [
+    pytest.mark.shared,
+    pytest.mark.skipif(not LOGS.is_dir(), reason="needs ../shared/data/gateway-logs beside the checkout"),
+]
+
+
+def slow(name: str) -> list[dict]:
+    """One dict a call: start, model asked, tokens, stream, failure. Written apart from the adapter, on purpose."""
+    calls: dict[str, list[dict]] = {}
+    for line in (LOGS / name).read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        if record["call_type"] == "acompletion":
+            calls.setdefault(record["litellm_call_id"], []).append(record)
+    found = []
+    for attempts in calls.values():
+        good = [a for a in attempts if a["status"] == "success"]
+        bad = sorted((a for a in attempts if a["status"] == "failure"), key=lambda a: a["endTime"])
+        final = good[0] if good else bad[-1]
+        streams = [a["model_parameters"]["stream"] for a in attempts if "stream" in a["model_parameters"]]
+        found.append(
+            {
+                "start": min(a["startTime"] for a in attempts),
+                "model": (bad or good)[0]["model_group"],
+                "input": next((a["prompt_tokens"] for a in [*good, *bad] if a["prompt_tokens"]), None),
+                "output": final["completion_tokens"] if good else None,
+                "stream": bool(streams and streams[0]),
+                "failed": not good,
+            }
+        )
+    return sorted(found, key=lambda call: call["start"])
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "calls"),
+    [("litellm_standard_logging.jsonl", 300, 300), ("litellm_faults.jsonl", 60, 58)],
+)
+def test_a_real_log_is_captured_right_to_the_row(name, rows, calls):
+    captured = capture([LOGS / name])
+    assert (captured.ledger.read, captured.ledger.kept) == (rows, calls)
+    assert captured.rejects == ()
+    expected = slow(name)
+    first = expected[0]["start"]
+    key = Counter(
+        (round((c["start"] - first) * 1e6), c["model"], c["input"], c["output"], c["stream"], c["failed"])
+        for c in expected
+    )
+    got = Counter(
+        (a.offset_ns // 1000, a.model, a.input_tokens, a.output_tokens, a.stream, a.failure is not None)
+        for a in captured.workload.arrivals()
+    )
+    assert got == key
+
+
+def test_both_logs_together_are_one_workload_in_time():
+    workload = capture([LOGS / "litellm_standard_logging.jsonl", LOGS / "litellm_faults.jsonl"]).workload
+    assert len(workload) == 358
+    assert workload.frame["offset_ns"].is_sorted()
+
+
+def test_a_log_of_another_gateway_is_refused_with_what_it_holds():
+    from storage.errors import UsageError
+
+    with pytest.raises(UsageError, match=r"nginx_access\.jsonl: line 1 holds a JSON object with the fields"):
+        capture([LOGS / "nginx_access.jsonl"])
