@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from storage.errors import NothingMeasured, UsageError
-from tasks.workload.formats.adapter import Adapter, Drop, Line, Row
+from tasks.workload.formats.adapter import BLANK, Adapter, Drop, Line, Row
 from tasks.workload.formats.detect import choose
 from tasks.workload.ledger import Ledger, Reject
 from tasks.workload.redact import check_level, redact, refuse_secrets, salt_id
@@ -59,6 +59,7 @@ class _Reading:
     privacy: str
     salt: bytes | None
     read: int = 0
+    recognised: int = 0  # rows that were of the format, kept or not
     dropped: Counter[str] = field(default_factory=Counter)
     rejects: list[Reject] = field(default_factory=list)
     pending: list[tuple[object, ...]] = field(default_factory=list)
@@ -69,11 +70,13 @@ class _Reading:
     def take(self, index: int, where: str, record: Row | Drop) -> None:
         self.read += 1
         if isinstance(record, Row):
+            self.recognised += 1
             self.pending.append((index, *redact(record, self.privacy, self.salt)))
             if len(self.pending) >= CHUNK_ROWS:
                 self.flush()
             return
         self.dropped[record.reason] += 1
+        self.recognised += not record.broken and record.reason != BLANK
         if record.broken and len(self.rejects) < MOST_REJECTS:
             self.rejects.append(Reject(where, record.line, record.reason))
 
@@ -141,7 +144,7 @@ def _refuse_nothing(reading: _Reading, kept: int, files: Sequence[Path]) -> None
     where = ", ".join(str(path) for path in files)
     if kept:
         return
-    if reading.rejects:
+    if reading.rejects and reading.recognised == 0:
         first = reading.rejects[0]
         formats = ", ".join(reading.adapters)
         raise UsageError(f"{where}: no row can be read as {formats}; {first.source}: line {first.line}: {first.reason}")

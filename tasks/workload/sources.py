@@ -1,5 +1,6 @@
 """Log files: which ones a user meant, and their lines, with flat memory."""
 
+import codecs
 import glob
 import gzip
 import hashlib
@@ -74,6 +75,8 @@ class Source:
         try:
             while line := stream.readline(LONGEST_LINE):
                 number += 1
+                if number == 1:
+                    line = line.removeprefix(codecs.BOM_UTF8)
                 rest = line
                 while not rest.endswith(b"\n") and (rest := stream.readline(LONGEST_LINE)):
                     pass

@@ -137,6 +137,14 @@ def test_an_empty_log_among_others_is_fine(log, payload):
 def test_a_log_without_a_chat_request_is_nothing_measured_and_says_why(log, payload):
     with pytest.raises(NothingMeasured, match=r"no chat request in it: 1 rows read = 0 kept \+ 1 dropped"):
         capture([log(payload(call_type="aembedding"))])
+    with pytest.raises(NothingMeasured, match="1 call type aembedding, 1 not JSON"):
+        capture([log(payload(call_type="aembedding"), "{")])
+
+
+def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(payload, tmp_path):
+    path = tmp_path / "w.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(json.dumps(payload(n)).encode() for n in range(2)))
+    assert capture([path]).ledger == Ledger(2, 2)
 
 
 def test_the_wrong_format_by_name_is_a_usage_error_with_the_first_line_that_failed(log):

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 Line = tuple[int, bytes]  # number in its file, counted from 1; content without the line end
+BLANK = "blank line"  # the reason of a Drop that says nothing of the format
 
 
 class Row(NamedTuple):

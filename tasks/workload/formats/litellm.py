@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from tasks.workload.formats.adapter import Broken, Drop, Line, Row
+from tasks.workload.formats.adapter import BLANK, Broken, Drop, Line, Row
 
 CHAT = ("completion", "acompletion")
 HEALTH_CHECK = "litellm-internal-health-check"  # the tag LiteLLM puts on its own probes
@@ -31,7 +31,7 @@ class LiteLLM:
     def read(self, lines: Iterable[Line]) -> Iterator[Row | Drop]:
         for number, line in lines:
             if not line.strip():
-                yield Drop(number, "blank line", broken=False)
+                yield Drop(number, BLANK, broken=False)
                 continue
             try:
                 records = _records(line)
