@@ -32,7 +32,7 @@ def lag(frame: pl.DataFrame, suspect_ms: float | None, invalid_ms: float | None)
     )
     layers: list[alt.Chart] = [points]
     for value, word in limits:
-        at = pl.DataFrame({"lag_ms": [value], "label": [f"{word} above {number(value)} ms"]})
+        at = pl.DataFrame({"lag_ms": [value], "label": [f"{word} above {value:g} ms"]})
         layers.append(alt.Chart(at).mark_rule(color=BAD, strokeDash=[6, 4], strokeWidth=1.2).encode(y="lag_ms:Q"))
         text = alt.Chart(at).mark_text(align="left", dx=4, dy=-7)
         layers.append(text.encode(x=alt.value(0), y="lag_ms:Q", text="label:N"))
@@ -45,6 +45,6 @@ def _title(frame: pl.DataFrame, invalid_ms: float | None) -> str:
     if invalid_ms is None:
         return f"gatebench sent at most {said} late in every leg (p99)"
     if worst <= invalid_ms:
-        return f"gatebench was on time: at most {said} late (p99), {number(invalid_ms)} ms would be too late"
+        return f"gatebench was on time: at most {said} late (p99), {invalid_ms:g} ms would be too late"
     late = frame.filter(pl.col("lag_ms") > invalid_ms).height
     return f"gatebench was late in {late} of {frame.height} legs, by up to {said} (p99): those legs are not believed"

@@ -8,7 +8,7 @@ from storage.records import CONTROL, SLOW_FAILURES, Attempt, Phase
 
 POINTS = 60
 BINS = 72
-PARTS = 6  # of a leg, so that a change within it is seen
+PARTS = 4  # of a leg, so that a change within it is seen
 BUCKETS = 180
 
 # An open loop (level 0) counts from when a request was due: a slow target must not hide the wait it causes.
@@ -81,7 +81,7 @@ def histogram(samples: pl.LazyFrame) -> pl.DataFrame:
 
 
 def over_time(samples: pl.LazyFrame) -> pl.DataFrame:
-    """Each leg of the closed loop in six parts of equal time: target, level, block, at (block, in parts of it),
+    """Each leg of the closed loop in four parts of equal time: target, level, block, at (block, in parts of it),
     p50_ms, p95_ms, requests."""
     start = pl.col("sent_ns").min().over("target", "level", "block")
     length = (pl.col("sent_ns").max().over("target", "level", "block") - start).clip(1)

@@ -3,7 +3,7 @@
 import altair as alt
 import polars as pl
 
-from tasks.charts.theme import WIDTH, Drawing, ends, named, order, wrapped
+from tasks.charts.theme import WIDTH, Drawing, ends, level_panels, named, wrapped
 
 STEADY = 0.1
 
@@ -43,8 +43,7 @@ def over_time_chart(frame: pl.DataFrame) -> Drawing:
         )
     )
     panel = alt.layer(lines, data=rows).properties(width=WIDTH - 110, height=70)
-    head = alt.Row("at:N", sort=order(frame), title=None).header(labelAngle=0, labelAlign="left", labelPadding=6)
-    chart: alt.FacetChart = panel.facet(row=head, spacing=10).resolve_scale(y="independent")
+    chart: alt.FacetChart = panel.facet(row=level_panels(frame), spacing=10).resolve_scale(y="independent")
     return chart.properties(title=wrapped(_title(frame)))
 
 

@@ -26,7 +26,7 @@ def percentiles(grid: pl.DataFrame) -> Drawing:
     labels = " : ".join(f"abs(datum.value - {at}) < 0.001 ? '{name}'" for at, name in TICKS.items()) + " : ''"
     chart: alt.Chart = (
         alt.Chart(frame.select("at", "tail", "q", "latency_ms"), title=wrapped(_title(grid)), width=WIDTH, height=300)
-        .mark_line(interpolate="step-after", strokeWidth=2)
+        .mark_line(strokeWidth=2)
         .encode(
             x=alt.X("tail:Q", title="share of requests at or below, tail stretched")
             .scale(domain=[0, max(ticks)], nice=False, clamp=True)

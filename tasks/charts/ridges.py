@@ -4,7 +4,7 @@ import altair as alt
 import polars as pl
 
 from tasks.charts.measured import at_quantile
-from tasks.charts.theme import WIDTH, Drawing, level_colour, level_words, log_scale, named, order, wrapped
+from tasks.charts.theme import WIDTH, Drawing, level_colour, level_panels, level_words, log_scale, named, wrapped
 from tasks.charts.words import ms
 
 
@@ -40,10 +40,9 @@ def ridges(bins: pl.DataFrame, grid: pl.DataFrame) -> Drawing:
         base.mark_rule(strokeWidth=1.5, strokeDash=dash, color="#666666").encode(x=alt.X(f"{name}:Q", aggregate="min"))
         for name, dash in (("p50_ms", [1, 0]), ("p95_ms", [4, 3]))
     ]
-    rows = alt.Row("at:N", sort=order(frame), title=None).header(labelAngle=0, labelAlign="left", labelPadding=6)
     chart: alt.FacetChart = (
         alt.layer(bars, *ticks, data=frame.drop("level", "requests"))
-        .facet(row=rows, spacing=4)
+        .facet(row=level_panels(frame), spacing=4)
         .resolve_scale(y="independent")
         .properties(title=wrapped(_title(grid)))
     )

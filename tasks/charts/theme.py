@@ -39,6 +39,7 @@ CONFIG: dict[str, Any] = {
     },
     "legend": {
         "orient": "top",
+        "labelLimit": 0,
         "labelColor": "#666666",
         "titleColor": "#666666",
         "titleFontWeight": "normal",
@@ -75,9 +76,15 @@ def level_colour(frame: pl.DataFrame, title: str = "concurrent requests") -> alt
     return alt.Color("at:N", title=title, sort=names, scale=alt.Scale(domain=names, range=_cycled(len(names))))
 
 
+def level_panels(frame: pl.DataFrame) -> alt.Row:
+    """One panel a level, named at its left."""
+    row = alt.Row("at:N", sort=order(frame), title="concurrent requests")
+    return row.header(labelAngle=0, labelAlign="left", labelPadding=6)
+
+
 def wrapped(text: str) -> list[str]:
     """A finding as the lines of a title: Vega does not break lines by itself."""
-    return textwrap.wrap(text, 88) or [""]
+    return textwrap.wrap(text, 80) or [""]
 
 
 def finding(chart: Drawing) -> str:

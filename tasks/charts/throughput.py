@@ -4,7 +4,7 @@ import altair as alt
 import polars as pl
 
 from storage.records import Ceiling
-from tasks.charts.theme import BAD, GOOD, QUIET, WIDTH, Drawing, wrapped
+from tasks.charts.theme import BAD, GOOD, QUIET, WIDTH, Drawing, ends, wrapped
 from tasks.charts.words import number
 
 NAMES = {"throughput": "finished", "goodput": "finished inside every objective"}
@@ -17,7 +17,7 @@ def throughput(frame: pl.DataFrame, ceiling: Ceiling | None) -> Drawing:
     colour = alt.Color("what:N", title=None, scale=alt.Scale(domain=kinds, range=["#3b8bc9", "#e69f00"][: len(kinds)]))
     base = alt.Chart(rows.drop("metric"), width=WIDTH, height=280)
     x = _x(rows)
-    y = alt.Y("rps:Q", title="requests finished a second", scale=alt.Scale(zero=True, nice=True))
+    y = alt.Y("rps:Q", title="requests finished a second", scale=alt.Scale(domain=[0, _top(rows, ceiling) * 1.1]))
     tooltip = [
         alt.Tooltip("level:Q", title="concurrent"),
         alt.Tooltip("what:N", title="counted"),
@@ -42,6 +42,12 @@ def concurrency_axis(levels: list[int]) -> alt.X:
         .scale(type="log", domain=[min(levels) / room, max(levels) * room], nice=False)
         .axis(values=sorted(set(levels)), format=",d", grid=False)
     )
+
+
+def _top(frame: pl.DataFrame, ceiling: Ceiling | None) -> float:
+    """The highest thing drawn: a point, the end of an interval or the ceiling."""
+    drawn = pl.concat([frame["rps"], frame["upper"]])
+    return max(ends(drawn)[1], 0.0 if ceiling is None else ceiling.throughput_rps.point) or 1.0
 
 
 def _x(frame: pl.DataFrame) -> alt.X:
@@ -73,6 +79,6 @@ def _title(frame: pl.DataFrame, ceiling: Ceiling | None) -> str:
         return f"gatebench itself was the limit at {rate}/s: this is not the target's ceiling"
     if not ceiling.reached:
         return f"Throughput still rises at {at}: the ceiling is at least {rate}/s"
-    knee = f", most of it from {ceiling.knee:,} on" if ceiling.knee and ceiling.knee != ceiling.concurrency else ""
+    knee = f", the knee is at {ceiling.knee:,}" if ceiling.knee and ceiling.knee != ceiling.concurrency else ""
     limit = "" if ceiling.limited_by in ("none", "capacity") else f", limited by {ceiling.limited_by}"
     return f"Throughput stops rising: {rate}/s at {at} is the ceiling{limit}{knee}"

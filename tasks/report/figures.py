@@ -121,7 +121,7 @@ def _from_rows(
         note = "Share of requests in each sliver of latency; each level on its own height."
         found.append(_figure(f"ridges-{index}", note, ridges(hist, grid), hist))
     if not time.is_empty():
-        note = "Each block in six parts, in the order of the blocks. Blocks are apart in time; levels ran between them."
+        note = "Each block in four parts, in the order of the blocks. Other levels ran between the blocks."
         found.append(_figure(f"time-{index}", note, over_time_chart(time), time))
     if not flow.is_empty():
         note = "Grey is what the recorded timing asked for, blue what was sent."

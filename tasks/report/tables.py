@@ -114,14 +114,6 @@ def estimate_rows(view: RunView) -> list[dict[str, Any]]:
     return rows
 
 
-def column_words(metric: str) -> str:
-    """A metric as a column heading, with its unit."""
-    unit = {"throughput": "/s", "goodput": "/s", "output_tokens_per_s": ""}.get(
-        metric, "%" if metric == "errors" else "ms"
-    )
-    return f"{metric_words(metric)} {unit}".strip()
-
-
 def _joined(n: Number) -> str:
     return f"{n.value} {n.interval}".strip()
 
@@ -153,3 +145,30 @@ def _change(view: RunView, verdict: Verdict) -> ChangeRow:
 def _by_words(metric: str, by: float) -> str:
     sign = "−" if by < 0 else "+"
     return f"{sign}{number(abs(by))}/s" if metric in ("throughput", "goodput") else f"{sign}{ms(abs(by))}"
+
+
+@dataclass(frozen=True)
+class SloRow:
+    """One objective at the place where it was judged; `word`: kept, broken or not judged."""
+
+    text: str
+    target: str
+    place: str
+    measured: str
+    word: str
+
+
+def slo_rows(view: RunView) -> list[SloRow]:
+    """Broken objectives first, then those without a judgement, then those kept."""
+    words = {False: "broken", None: "not judged", True: "kept"}
+    results = sorted(view.slo_results, key=lambda result: list(words).index(result.ok))
+    return [
+        SloRow(
+            r.slo.text,
+            r.target,
+            place_words(r.series, r.level),
+            NONE if r.point is None else value_words("errors" if r.slo.quantity == "errors" else "latency", r.point),
+            words[r.ok],
+        )
+        for r in results
+    ]

@@ -24,7 +24,6 @@ from storage.records import (
 )
 from tasks.charts.words import as_moved
 
-
 WARNING = 0.25
 
 

@@ -1,0 +1,150 @@
+"""A run as one page that opens offline, asks the network for nothing and trusts nothing that a target said."""
+
+import functools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import vl_convert as vlc
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from tasks.charts.theme import to_spec
+from tasks.charts.words import count, metric_words, number, share
+from tasks.report.figures import Figure, figures
+from tasks.report.headline import ceiling_words, headline, instrument_words
+from tasks.report.record import counts, plan_rows, record_rows, repeat_command, show_command
+from tasks.report.tables import (
+    LEVEL_METRICS,
+    RATE_METRICS,
+    STREAM_METRICS,
+    change_rows,
+    level_rows,
+    present,
+    quiet,
+    slo_rows,
+)
+from tasks.report.view import RunView, changed, targets, tone, validity, word
+
+HERE = Path(__file__).parent
+TABLE_ROWS = 400  # a table behind a chart is for reading; the rows themselves are in the sample log
+
+
+def render_html(view: RunView, samples: pl.LazyFrame | None) -> str:
+    """The whole page. `samples`: the run's rows, all columns of the sample log; None leaves out the figures of rows."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    drawn = figures(view, samples)
+    page = environment.get_template("page.html.j2")
+    return page.render(
+        **_verdict(view),
+        **_tables(view),
+        **_instrument(view),
+        figures=[{"name": f.name, "title": f.title, "note": f.note, "table": _table(f.table)} for f in drawn],
+        specs=embedded({figure.name: _spec(figure) for figure in drawn}),
+        vega=_vega(),
+    )
+
+
+def embedded(value: Any) -> Markup:
+    """JSON that cannot end the script element it stands in, whatever strings it holds."""
+    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)  # noqa: S704 - escaped just above
+
+
+def _verdict(view: RunView) -> dict[str, Any]:
+    said = word(view)
+    run = view.run
+    return {
+        "run": run,
+        "tone": tone(view),
+        "word": said.value if said else run.status if run.status != "completed" else "measured",
+        "headline": headline(view),
+        "facts": _facts(view),
+        "when": run.started_at[:16].replace("T", " "),
+        "show": show_command(run),
+        "repeat": repeat_command(run),
+        "record": record_rows(view),
+        "plan": plan_rows(run),
+        "words": view.profile_words,
+        "baseline": view.baseline_runs,
+    }
+
+
+def _facts(view: RunView) -> list[tuple[str, str]]:
+    several = len(targets(view)) > 1
+    facts = [(f"ceiling{' of ' + c.target if several else ''}", ceiling_words(c)) for c in view.ceilings]
+    measured, failed, lost = counts(view)
+    if measured:
+        text = f"{count(measured, 'request')} measured, {share(failed / measured)} failed"
+        facts.append(("requests", f"{text}, {lost:,} lost" if lost else text))
+    instrument = instrument_words(view)
+    if instrument:
+        facts.append(("instrument", instrument))
+    if view.legs:
+        mine = [leg for leg in view.legs if leg.target in targets(view)]
+        worst, reasons = validity(mine)
+        facts.append(("measurement", f"{worst}: {'; '.join(reasons[:3])}" if reasons else worst))
+    return facts
+
+
+def _tables(view: RunView) -> dict[str, Any]:
+    levels = []
+    for target in targets(view):
+        for name, metrics in (
+            ("Latency", LEVEL_METRICS),
+            ("Throughput and errors", RATE_METRICS),
+            ("Streams", STREAM_METRICS),
+        ):
+            columns = present(view, target, metrics)
+            if columns:
+                rows = level_rows(view, target, columns)
+                heads = [metric_words(metric) for metric in columns]
+                levels.append({"target": target, "name": name, "columns": heads, "rows": rows})
+    return {
+        "targets": targets(view),
+        "changed": change_rows(view, changed(view)),
+        "quiet": change_rows(view, quiet(view)),
+        "slos": slo_rows(view),
+        "levels": levels,
+    }
+
+
+def _instrument(view: RunView) -> dict[str, Any]:
+    doubtful = [leg for leg in view.legs if leg.validity != "valid"]
+    return {"calibrations": view.calibrations, "doubtful": doubtful, "legs": len(view.legs), "number": number}
+
+
+def _table(frame: pl.DataFrame) -> dict[str, Any]:
+    rows = [[_cell(value) for value in row] for row in frame.head(TABLE_ROWS).iter_rows()]
+    return {"columns": frame.columns, "rows": rows, "left": max(frame.height - TABLE_ROWS, 0)}
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.5g}" if isinstance(value, float) else str(value)
+
+
+def _spec(figure: Figure) -> dict[str, Any]:
+    return to_spec(figure.chart, title=False)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity and no NaN: a chart leaves such a point out."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@functools.cache
+def _vega() -> Markup:
+    """Vega, Vega-Lite and their embedding as one script, from the installed package: about 0.9 MB, no request."""
+    return Markup(vlc.javascript_bundle("window.vegaEmbed = vegaEmbed;"))  # noqa: S704 - our own dependency, not data

@@ -1,0 +1,71 @@
+"""What a run depends on, and the commands that show it and measure it again."""
+
+import shlex
+from typing import Any
+
+from storage.records import Run, Series
+from tasks.report.view import RunView, targets
+
+
+def show_command(run: Run) -> str:
+    return f"gatebench show {run.run_id}"
+
+
+def repeat_command(run: Run) -> str:
+    """The command as it was typed where the record has it, else one that measures the same."""
+    typed = run.environment.get("command")
+    if typed:
+        return shlex.join(typed) if isinstance(typed, list) else str(typed)
+    first = (run.plan.get("targets") or [{}])[0]
+    if run.flow == "sweep" and run.plan_name == "adhoc" and first.get("url"):
+        sweep = run.plan.get("sweep") or {}
+        parts = ["gatebench", "sweep", "--url", str(first["url"]), "--model", str(first.get("model", ""))]
+        if sweep.get("requests"):
+            parts += ["--requests", str(sweep["requests"])]
+        if sweep.get("levels"):
+            parts += ["--concurrency", ",".join(str(level) for level in sweep["levels"])]
+        if sweep.get("blocks"):
+            parts += ["--blocks", str(sweep["blocks"])]
+        return shlex.join(parts)
+    return shlex.join(["gatebench", run.flow, "--plan", run.plan_name])
+
+
+def record_rows(view: RunView) -> list[tuple[str, str]]:
+    """(name, value) of everything the result depends on: nested facts are joined by dots."""
+    run = view.run
+    rows = [("run", run.run_id), ("flow", run.flow), ("plan", run.plan_name), ("status", run.status)]
+    rows += [("started", run.started_at), ("ended", run.ended_at or "–"), ("seed", str(run.seed))]
+    rows += [("workload", run.workload_id or "built in"), ("fingerprint", run.fingerprint or "–")]
+    rows += [("samples (absolute path)", run.path)]
+    rows += [row for row in flat(run.environment) if row[0] != "command"]
+    for target in targets(view):
+        headers: dict[str, str] = {}
+        for leg in view.legs:
+            if leg.target == target:
+                headers.update(leg.target_headers)
+        rows += [(f"{target} header {name}", value) for name, value in sorted(headers.items())]
+    return rows
+
+
+def plan_rows(run: Run) -> list[tuple[str, str]]:
+    """The plan as it was asked, flat."""
+    return flat(run.plan)
+
+
+def flat(value: Any, name: str = "") -> list[tuple[str, str]]:
+    """Nested mappings and lists as (dotted name, text); absent facts are left out."""
+    if isinstance(value, dict):
+        return [row for key, part in value.items() for row in flat(part, f"{name}.{key}".lstrip("."))]
+    if isinstance(value, list | tuple):
+        if all(not isinstance(part, dict | list | tuple) for part in value):
+            return [(name, ", ".join(str(part) for part in value))] if value else []
+        return [row for k, part in enumerate(value) for row in flat(part, f"{name}.{k}")]
+    return [] if value is None else [(name, str(value))]
+
+
+def counts(view: RunView) -> tuple[int, int, int]:
+    """(measured requests, failed, lost) against the targets, both attempts, calibration and control left out."""
+    wanted = set(targets(view))
+    legs = [leg for leg in view.legs if leg.target in wanted and leg.series != Series.CALIBRATION]
+    measured = sum(leg.measured for leg in legs)
+    return measured, measured - sum(leg.ok for leg in legs), sum(leg.lost for leg in legs)
