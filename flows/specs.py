@@ -1,0 +1,182 @@
+"""Plan -> the legs of a run, in the order they are measured. Pure."""
+
+import hashlib
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from config.plan import Load, Plan, Target
+from storage.files import RunFiles
+from storage.records import CONTROL, Attempt, Series
+from tasks.load.spec import BreakerSpec, BudgetSpec, HealthLimits, LegSpec, TargetSpec
+
+REPLAY_LABEL = "replay"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What all legs of a run share."""
+
+    plan: Plan
+    run_id: str
+    runs_path: Path
+    workload: str  # Parquet, absolute
+    workload_id: str
+    flush_s: float
+    control_url: str | None
+
+
+def target_spec(target: Target) -> TargetSpec:
+    return TargetSpec(
+        name=target.name,
+        url=target.url,
+        model=target.model,
+        models=target.models,
+        api_key_env=target.api_key_env,
+        headers=target.headers,
+        query=target.query,
+        extra_body=target.extra_body,
+        token_param=target.token_param,
+        transport=target.transport,
+    )
+
+
+def control_spec(setting: Setting) -> TargetSpec | None:
+    """The control target; no key ever goes there."""
+    control = setting.plan.control
+    url = control.url if control.url else setting.control_url
+    return TargetSpec(CONTROL, url, control.model, api_key_env="") if control.enabled and url else None
+
+
+def sweep_specs(
+    setting: Setting, levels: Sequence[tuple[str, int]] | None = None, attempt: str = Attempt.FIRST
+) -> list[LegSpec]:
+    """Every block is one seeded random pass over all (target, level); `levels` restricts it, as a confirm does.
+
+    The control runs at every level that any target runs at.
+    """
+    plan = setting.plan
+    everyone = [target_spec(target) for target in plan.targets]
+    chosen = {(t.name, level) for t in everyone for level in plan.sweep.levels} if levels is None else set(levels)
+    control = control_spec(setting)
+    legs = []
+    for block in range(1, plan.sweep.blocks + 1):
+        cells = [(t, level) for t in everyone for level in plan.sweep.levels if (t.name, level) in chosen]
+        if control is not None:
+            cells += [(control, level) for level in plan.sweep.levels if any(c[1] == level for c in chosen)]
+        random.Random(f"{plan.seed}/{attempt}/{block}").shuffle(cells)
+        legs += [_sweep_leg(setting, target, level, block, attempt) for target, level in cells]
+    return legs
+
+
+def _sweep_leg(setting: Setting, target: TargetSpec, level: int, block: int, attempt: str) -> LegSpec:
+    sweep = setting.plan.sweep
+    trial = f"{attempt}-sweep-{target.name}-c{level}"
+    return _leg(
+        setting,
+        target,
+        trial_id=trial,
+        leg_id=f"{attempt}-b{block}-{target.name}-c{level}",
+        attempt=attempt,
+        block=block,
+        series=Series.SWEEP,
+        level=level,
+        loop="closed",
+        requests=sweep.requests_per_leg,
+        stream=sweep.stream,
+    )
+
+
+def replay_spec(setting: Setting, target: Target, workload: str, attempt: str = Attempt.FIRST) -> LegSpec:
+    """`workload`: the part of the workload that is played, as its own Parquet; its speed is set here."""
+    replay = setting.plan.replay
+    leg_id = f"{attempt}-replay-{target.name}"
+    spec = _leg(
+        setting,
+        target_spec(target),
+        trial_id=leg_id,
+        leg_id=leg_id,
+        attempt=attempt,
+        block=1,
+        series=Series.REPLAY,
+        level=0,
+        loop="open",
+        speed=replay.speed,
+        stream_label=REPLAY_LABEL,
+        max_in_flight=replay.max_in_flight,
+        on_full=replay.on_full,
+    )
+    return replace(spec, workload=workload)
+
+
+def load_spec(setting: Setting, target: Target, load: Load) -> LegSpec:
+    leg_id = f"{Attempt.FIRST}-load-{target.name}"
+    return _leg(
+        setting,
+        target_spec(target),
+        trial_id=leg_id,
+        leg_id=leg_id,
+        attempt=Attempt.FIRST,
+        block=1,
+        series=Series.LOAD,
+        level=0,
+        loop="open",
+        rate_rps=load.rate_rps,
+        duration_s=load.duration_s,
+        warmup_s=min(2.0, load.duration_s / 10),
+        stream=load.stream,
+        max_in_flight=load.max_in_flight,
+        on_full=load.on_full,
+    )
+
+
+def null_spec(setting: Setting, url: str, *, stream: bool, transport: str) -> LegSpec:
+    """The calibration's leg: the null responder in the target's place."""
+    return _leg(
+        setting,
+        TargetSpec("null", url, "null", api_key_env="", transport=transport),
+        trial_id="calibration",
+        leg_id="calibration",
+        attempt=Attempt.FIRST,
+        block=0,
+        series=Series.CALIBRATION,
+        level=1,
+        loop="closed",
+        stream=stream,
+    )
+
+
+def _leg(setting: Setting, target: TargetSpec, *, leg_id: str, **rest: object) -> LegSpec:
+    plan = setting.plan
+    price = plan.prices.get(target.model)
+    timeouts = plan.timeouts
+    return LegSpec(
+        run_id=setting.run_id,
+        target=target,
+        leg_id=leg_id,
+        folder=str(RunFiles(setting.runs_path, setting.run_id).leg_folder(leg_id)),
+        workload=setting.workload,
+        workload_id=setting.workload_id,
+        seed=plan.seed,
+        timeouts_s=(timeouts.connect_s, timeouts.first_byte_s, timeouts.idle_s, timeouts.total_s),
+        flush_s=setting.flush_s,
+        health=HealthLimits(**plan.health.model_dump()),
+        breaker=BreakerSpec(**plan.breaker.model_dump()),
+        budget=BudgetSpec(
+            input_price=price.input if price is not None else 0.0,
+            output_price=price.output if price is not None else 0.0,
+        ),
+        **rest,  # type: ignore[arg-type]
+    )
+
+
+def plan_digest(plan: Plan, target: Target, series: str) -> str:
+    """Digest of everything that decides what a series measures; only runs with the same one are compared."""
+    facts = plan.measuring()
+    facts.pop("replay" if series == Series.SWEEP else "sweep", None)
+    facts["target"] = target.model_dump(
+        mode="json", include={"model", "models", "extra_body", "query", "token_param", "transport"}
+    )
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

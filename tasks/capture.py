@@ -1,0 +1,41 @@
+"""Logs -> workload on disk, with the row ledger and the rejects beside it."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect import task
+
+from tasks.workload import trace
+from tasks.workload.capture import capture as read_logs
+from tasks.workload.ledger import write_rejects
+
+SALT_ENV = "GATEBENCH_SALT"
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedFile:
+    workload_id: str
+    path: str
+    ledger: str  # in words
+    kept: int
+    rejects: str | None  # path of the rejects file, absolute
+
+
+def capture_to(sources: list[str], out: Path, *, format: str, privacy: str) -> CapturedFile:
+    """Read `sources`, write `out`. Raises what capturing raises: UsageError, NothingMeasured, StorageError."""
+    salt = os.environ.get(SALT_ENV)
+    found = read_logs(sources, format=format, privacy=privacy, salt=salt.encode() if salt else None)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    workload_id = trace.write(found.workload, out)
+    rejects = out.with_suffix(".rejects.jsonl") if found.rejects else None
+    if rejects is not None:
+        write_rejects(found.rejects, rejects)
+    return CapturedFile(
+        workload_id, str(out), found.ledger.in_words(), found.ledger.kept, str(rejects) if rejects else None
+    )
+
+
+@task(name="capture", task_run_name="capture logs", retries=2, retry_delay_seconds=[2, 10], retry_jitter_factor=0.5)
+async def capture(sources: list[str], out: str, format: str, privacy: str) -> CapturedFile:
+    return capture_to(sources, Path(out), format=format, privacy=privacy)
