@@ -13,7 +13,7 @@ def failures(frame: pl.DataFrame) -> Drawing:
     kinds = sorted(rows["kind"].unique())
     colours = [COLOURS[(i + 3) % len(COLOURS)] for i in range(len(kinds))]
     chart: alt.Chart = (
-        alt.Chart(rows.drop("level"), title=wrapped(_title(frame)), width=WIDTH, height=alt.Step(30))
+        alt.Chart(rows.drop("level"), title=wrapped(_title(frame)), width=WIDTH, height=30 * rows["at"].n_unique())
         .mark_bar()
         .encode(
             x=alt.X("share:Q", title="share of the level's requests").axis(format=".2~%").stack("zero"),

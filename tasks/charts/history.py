@@ -23,12 +23,12 @@ def against_history(frame: pl.DataFrame) -> Drawing:
         domain=shown, range=[RANGE[WORDS.index(word)] for word in shown]
     )
     grey = (
-        alt.Chart(past.select("what", "night", "ratio"), width=WIDTH - 150, height=alt.Step(20))
+        alt.Chart(past.select("what", "night", "ratio"), width=WIDTH - 150, height=20 * len(names))
         .mark_tick(color=QUIET, thickness=1.5, height=11, opacity=0.8)
         .encode(x=x, y=y, tooltip=["what:N", "night:Q", alt.Tooltip("ratio:Q", format="+.1%")])
     )
     dots = (
-        alt.Chart(tonight.select("what", "ratio", "verdict"), width=WIDTH - 150, height=alt.Step(20))
+        alt.Chart(tonight.select("what", "ratio", "verdict"), width=WIDTH - 150, height=20 * len(names))
         .mark_point(filled=True, size=90, opacity=1)
         .encode(x=x, y=y, color=colour, tooltip=["what:N", "verdict:N", alt.Tooltip("ratio:Q", format="+.1%")])
     )

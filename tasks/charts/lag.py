@@ -18,7 +18,7 @@ def lag(frame: pl.DataFrame, suspect_ms: float | None, invalid_ms: float | None)
         .encode(
             x=alt.X("leg:Q", title="leg, in the order they ran")
             .axis(format="d", tickMinStep=1, grid=False)
-            .scale(nice=False, padding=10),
+            .scale(domain=[0.5, frame.height + 0.5], nice=False),
             y=alt.Y("lag_ms:Q", title="schedule lag p99 (ms, log)", scale=scale),
             color=level_colour(frame),
             tooltip=[

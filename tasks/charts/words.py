@@ -115,5 +115,10 @@ def listed(items: Iterable[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
 
 
+def plain(text: str) -> str:
+    """One line without control characters: what a target said must not move a cursor or colour a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def _digits(percent: float) -> int:
     return 0 if abs(percent) >= 9.95 else 1

@@ -15,6 +15,7 @@ from tasks.charts.words import (
 )
 from tasks.report.view import (
     RunView,
+    broken,
     changed,
     estimate,
     levels,
@@ -173,3 +174,14 @@ def _unjudged(view: RunView) -> str:
 
 def _stop(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def regressed_lines(view: RunView) -> list[str]:
+    """One sentence a regression, the worst first, for a message."""
+    return [moved_words(view, verdict) for verdict in changed(view) if verdict.verdict == Word.REGRESSED]
+
+
+def objective_lines(view: RunView) -> list[str]:
+    """One sentence an objective that was not met, or that had nothing to judge it by."""
+    several = len(targets(view)) > 1
+    return [f"{r.target + ': ' if several else ''}{slo_words(r.slo, r.point)}" for r in broken(view)]

@@ -1,0 +1,118 @@
+"""A run as one Markdown artifact: the verdict in words, what changed, a table a target, three pictures, where the page
+lies. Prefect shows no picture from a path and refuses an artifact above 1.5 MB, so the pictures are small and inside.
+"""
+
+import base64
+
+import polars as pl
+
+from tasks.charts.history import nights
+from tasks.charts.theme import Drawing, finding, to_png
+from tasks.charts.words import NONE, metric_words, place_words
+from tasks.report import frames
+from tasks.report.figures import latency_figure, main_verdict, throughput_figure
+from tasks.report.headline import ceiling_words, headline, instrument_words
+from tasks.report.record import show_command
+from tasks.report.tables import (
+    RATE_METRICS,
+    ChangeRow,
+    LevelRow,
+    Number,
+    change_rows,
+    estimate_rows,
+    level_rows,
+    present,
+    slo_rows,
+)
+from tasks.report.view import RunView, changed, targets
+
+METRICS = ("latency_p50", "latency_p95", "latency_p99", "ttft_p95", *RATE_METRICS)
+PICTURES = 3
+
+__all__ = ["estimate_rows", "render_markdown"]
+
+
+def render_markdown(view: RunView, charts: bool = True) -> str:
+    """Under 1 MB. `charts` False leaves out the pictures, for places that show none."""
+    parts = [f"## {_safe(headline(view))}", _facts(view)]
+    moved = change_rows(view, changed(view))
+    if moved:
+        parts += ["### What changed", _changes(moved, several=len(targets(view)) > 1)]
+    objectives = slo_rows(view)
+    if objectives:
+        rows = [[r.text, r.word, r.measured, f"{r.target} {r.place}"] for r in objectives]
+        parts += ["### Objectives", _table(["objective", "result", "measured", "where"], rows)]
+    for target in targets(view):
+        columns = present(view, target, METRICS)
+        if columns:
+            parts += [f"### Measured: {_safe(target)}", _levels(columns, level_rows(view, target, columns))]
+    if charts:
+        parts += [_picture(chart) for chart in _charts(view)]
+    parts.append(_where(view))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _facts(view: RunView) -> str:
+    lines = [f"- ceiling of {_safe(c.target)}: {ceiling_words(c)}" for c in view.ceilings]
+    instrument = instrument_words(view)
+    if instrument:
+        lines.append(f"- instrument: {instrument}")
+    if view.baseline_runs:
+        lines.append(f"- compared with {len(view.baseline_runs)} runs")
+    return "\n".join(lines)
+
+
+def _changes(rows: list[ChangeRow], *, several: bool) -> str:
+    cells = [
+        [f"{row.target}: {row.what}" if several else row.what, row.verdict, row.tonight, row.effect, row.by, row.reason]
+        for row in rows
+    ]
+    return _table(["number", "verdict", "tonight", "change", "by", "why"], cells)
+
+
+def _levels(metrics: tuple[str, ...], rows: list[LevelRow]) -> str:
+    heads = ["load", *(metric_words(metric) for metric in metrics), "requests", "failed", "validity"]
+    cells = [
+        [row.place, *(_number(n) for n in row.numbers), f"{row.requests:,}", f"{row.failed:,}", row.validity]
+        for row in rows
+    ]
+    return _table(heads, cells)
+
+
+def _number(n: Number) -> str:
+    return f"{n.value} {n.interval}".strip() or NONE
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(_safe(cell) for cell in row) + " |" for row in [heads, *rows]]
+    return "\n".join([lines[0], "|" + "---|" * len(heads), *lines[1:]])
+
+
+def _charts(view: RunView) -> list[Drawing]:
+    drawn: list[Drawing] = []
+    for index, target in enumerate(targets(view)):
+        drawn += [f.chart for f in throughput_figure(view, target, index) + latency_figure(view, target, index)]
+        verdict = main_verdict(view, target)
+        frame = pl.DataFrame() if verdict is None else frames.by_night(view, verdict)
+        if verdict is not None and frame.height > 1:
+            where = place_words(verdict.series, verdict.level)
+            drawn.append(nights(frame, verdict.metric, where, verdict.verdict))
+    return drawn[:PICTURES]
+
+
+def _picture(chart: Drawing) -> str:
+    words = _safe(finding(chart)).replace("[", "(").replace("]", ")")
+    return f"![{words}](data:image/png;base64,{base64.b64encode(to_png(chart)).decode()})"
+
+
+def _where(view: RunView) -> str:
+    lines = [f"The whole report: `{view.run.report}` (absolute path)"] if view.run.report else []
+    return "\n\n".join([*lines, f"In a terminal: `{show_command(view.run)}`"])
+
+
+def _safe(text: str) -> str:
+    """Text that came from outside cannot open a tag, a cell or a code span."""
+    flat = " ".join(text.split())
+    for character, word in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("`", "'")):
+        flat = flat.replace(character, word)
+    return flat
