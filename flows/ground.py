@@ -1,0 +1,92 @@
+"""What must be true before a measurement begins: allowed hosts, a target that answers, nobody else measuring here."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import httpx
+
+from config.plan import Plan, Target
+from config.settings import Settings
+from storage.disk import make_folder
+from storage.errors import HostNotAllowed, StorageError, TargetError
+
+LOCK_WAIT_S = 3600.0
+
+
+def check_hosts(plan: Plan, settings: Settings) -> None:
+    """Raises HostNotAllowed for a target that nobody allowed on this machine."""
+    hosts = [target.host for target in plan.targets]
+    if plan.control.url:
+        hosts.append(httpx.URL(plan.control.url).host)
+    for host in hosts:
+        if not settings.allows(host):
+            raise HostNotAllowed(
+                f"{host} is not this machine, and nobody allowed it: add it to GATEBENCH_ALLOWED_HOSTS, "
+                f"or give --allow-host {host} on the command line"
+            )
+
+
+async def probe(target: Target, stream: bool, timeout_s: float) -> dict[str, str]:
+    """One short request, so that a wrong URL or key is found before a thousand. The target's own headers.
+
+    Raises TargetError. An overloaded target (429, 5xx) passes: that is for the measurement to show.
+    """
+    body = {
+        **target.extra_body,
+        "model": target.model,
+        "messages": [{"role": "user", "content": "hello"}],
+        target.token_param: 1,
+    }
+    headers = dict(target.headers)
+    if target.api_key is not None:
+        headers["Authorization"] = f"Bearer {target.api_key}"
+    try:
+        async with httpx.AsyncClient(timeout=httpx.Timeout(timeout_s, connect=10), trust_env=False) as client:
+            answer = await client.post(
+                f"{target.url}/chat/completions", json={**body, "stream": stream}, headers=headers, params=target.query
+            )
+    except httpx.HTTPError as error:
+        raise TargetError(
+            f"nothing answers at {target.url} ({type(error).__name__}: {str(error)[:120] or 'no reply'}); "
+            "is the gateway up, and is the URL its base URL, ending in /v1?"
+        ) from None
+    if answer.status_code in (401, 403):
+        held = "was refused" if target.api_key is not None else "is not set"
+        raise TargetError(f"{target.url} answers {answer.status_code}: the key in {target.api_key_env} {held}")
+    if 400 <= answer.status_code < 500 and answer.status_code != 429:
+        raise TargetError(
+            f"{target.url} answers {answer.status_code} to a chat completion for model {target.model!r}; "
+            "check the URL (it ends in /v1) and the model's name"
+        )
+    return {name: value for name, value in answer.headers.items() if name in ("server", "via", "x-litellm-version")}
+
+
+@contextlib.asynccontextmanager
+async def only_one(home: Path, say: Callable[[str], None]) -> AsyncIterator[None]:
+    """Two benchmarks on one machine spoil each other: hold `bench.lock` in the data root while one runs."""
+    make_folder(home)
+    handle = os.open(home / "bench.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        waited = 0.0
+        while not _taken(handle):
+            if not waited:
+                say("another run is measuring on this machine; waiting for it to end")
+            if waited >= LOCK_WAIT_S:
+                raise StorageError(f"another run has held {home / 'bench.lock'} for an hour; end it, or try later")
+            await asyncio.sleep(1.0)
+            waited += 1.0
+        yield
+    finally:
+        os.close(handle)
+
+
+def _taken(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

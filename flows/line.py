@@ -1,0 +1,359 @@
+"""The whole line: workload, calibration, replay, sweep, estimates, verdict, report, alert. A flow is a part of it."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import State
+from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
+from prefect.states import Completed, Failed
+
+from config.plan import Load, Plan, PlanError
+from config.settings import Settings
+from flows.ground import check_hosts, only_one, probe
+from flows.listen import progress, say
+from flows.outcome import Outcome, exit_code
+from flows.specs import Setting, load_spec, null_spec, plan_digest, replay_spec, sweep_specs
+from flows.spending import Spending
+from storage.errors import GatebenchError, NothingMeasured
+from storage.files import RunFiles, new_run_id
+from storage.machine import environment, fingerprint
+from storage.records import CONTROL, Attempt, Leg, Run, RunStatus, Series, Word
+from storage.store import Book, wall_clock
+from tasks.alert import alert
+from tasks.calibrate import calibrate
+from tasks.capture import CapturedFile, capture
+from tasks.characterise import characterise, part, pin, resolve
+from tasks.judge import Judged, judge_tonight, remember, segments
+from tasks.load.fleet import Fleet
+from tasks.load.leg import ENGINE_VERSION
+from tasks.load.spec import LegSpec
+from tasks.measure import FLEET, measure
+from tasks.publish import publish, report, view_of
+from tasks.report.headline import headline
+from tasks.simulator.model import control_config, null_config
+from tasks.simulator.process import SimulatorProcess
+from tasks.summarise import summarise
+
+LIBRARIES = ("prefect", "httpx", "httptools", "uvloop", "polars", "duckdb", "altair", "numpy", "scipy", "orjson")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a flow wants of the line."""
+
+    flow: str
+    plan: Plan
+    scheduled: bool = False  # may enter the baseline by itself
+    capture: bool = False
+    replay: bool = False
+    sweep: bool = False
+    load: Load | None = None
+    judge: bool = False
+
+
+async def run_line(order: Order) -> State[Any]:
+    """Measure what was ordered. A verdict is a completed run named after it; no verdict is a failed one.
+
+    The state's data is an Outcome, as a dict. Cancelling keeps what is on disk and marks the run.
+    """
+    settings = Settings()
+    try:
+        check_hosts(order.plan, settings)
+        headers = {
+            target.name: await probe(target, order.plan.sweep.stream, order.plan.timeouts.first_byte_s)
+            for target in order.plan.targets
+        }
+        async with only_one(settings.home_path, say):
+            outcome = await _Night(order, settings, headers).run()
+    except (GatebenchError, PlanError) as error:
+        code = error.exit_code if isinstance(error, GatebenchError) else 2
+        return Failed(message=str(error), data={"error": str(error), "exit_code": code})
+    return Completed(
+        name=outcome.verdict.capitalize() if outcome.verdict else "Measured",
+        message=outcome.headline[:1000],
+        data={name: getattr(outcome, name) for name in Outcome.__slots__},
+    )
+
+
+class _Night:
+    """One run, from its first line in the book to its last."""
+
+    def __init__(self, order: Order, settings: Settings, headers: dict[str, dict[str, str]]) -> None:
+        self.order = order
+        self.plan = order.plan
+        self.settings = settings
+        self.headers = headers
+        self.book = Book(settings.book_path, settings.book_wait_s)
+        self.run_id = new_run_id(order.flow, datetime.now(UTC))
+        self.files = RunFiles(settings.runs_path, self.run_id)
+        self.legs: list[Leg] = []
+        self.done = 0
+        self.total = 0
+
+    async def run(self) -> Outcome:
+        for ended in await asyncio.to_thread(self.book.mark_interrupted, _alive):
+            say(f"run {ended} was interrupted; its rows are kept")
+        captured = await self._capture()
+        workload = await characterise(str(resolve(self._workload_name(), self.book, self.settings.workloads_path)))
+        run = self._open(workload.workload_id, workload.path)
+        await asyncio.to_thread(self.book.start_run, run)
+        self.files.write_run(run)
+        say(f"run {self.run_id}: {', '.join(t.name for t in self.plan.targets)}; workload of {workload.count} requests")
+        try:
+            return await self._measured(run, workload.path, workload.workload_id, captured)
+        except asyncio.CancelledError:
+            self._close(RunStatus.CANCELLED, None, 130, "cancelled")
+            raise
+        except BaseException as error:
+            code = error.exit_code if isinstance(error, GatebenchError) else 1
+            self._close(RunStatus.FAILED, None, code, str(error) or type(error).__name__)
+            with contextlib.suppress(GatebenchError):
+                await alert(self.run_id, self.plan)
+            raise
+
+    # --- what it measures with
+
+    def _workload_name(self) -> str:
+        """The plan's workload; a plan that captures is judged on what was pinned under its name."""
+        return self.plan.workload or (self.plan.name if self.plan.capture.sources and self.order.capture else "")
+
+    async def _capture(self) -> CapturedFile | None:
+        """New logs become a workload beside the pinned one; the first capture of a plan is pinned, later ones never."""
+        wanted = self.plan.capture
+        if not (self.order.capture and wanted.sources):
+            return None
+        out = self.settings.workloads_path / f"{self.plan.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.parquet"
+        found = await capture(list(wanted.sources), str(out), wanted.format, wanted.privacy)
+        say(f"captured {found.ledger}")
+        name = self._workload_name()
+        if self.book.pinned(name) is None and not Path(name).is_file():
+            pin(self.book, name, out, who="gatebench", why="first capture of this plan")
+            say(f"pinned as {name!r}: nights are judged on it from now on")
+        return found
+
+    def _open(self, workload_id: str, workload_path: str) -> Run:
+        facts = environment(home=self.settings.home_path, packages=LIBRARIES, engine_version=ENGINE_VERSION)
+        facts |= {
+            "workload_path": workload_path,
+            "target_headers": self.headers,
+            "samples_path": str(self.files.folder),
+        }
+        return Run(
+            run_id=self.run_id,
+            flow=self.order.flow,
+            plan_name=self.plan.name,
+            status=RunStatus.RUNNING,
+            scheduled=self.order.scheduled,
+            started_at=wall_clock(),
+            ended_at=None,
+            verdict=None,
+            exit_code=None,
+            reason=None,
+            workload_id=workload_id,
+            seed=self.plan.seed,
+            fingerprint=fingerprint(facts),
+            plan=self.plan.model_dump(mode="json"),
+            environment=facts,
+            path=str(self.files.folder),
+        )
+
+    @contextlib.asynccontextmanager
+    async def _instruments(self, workload: str, workload_id: str) -> AsyncIterator[tuple[Setting, str]]:
+        """The load worker, the null responder and the control, each in a process of its own."""
+        with contextlib.ExitStack() as stack:
+            null = stack.enter_context(SimulatorProcess(null_config()))
+            control: str | None = None
+            if self.plan.control.enabled and not self.plan.control.url and self.order.sweep:
+                control = stack.enter_context(SimulatorProcess(control_config(self.plan.control.service_ms))).url
+            async with Fleet() as fleet:
+                token = FLEET.set(fleet)
+                try:
+                    yield (
+                        Setting(
+                            self.plan,
+                            self.run_id,
+                            self.settings.runs_path,
+                            workload,
+                            workload_id,
+                            self.settings.flush_s,
+                            control,
+                        ),
+                        null.url,
+                    )
+                finally:
+                    FLEET.reset(token)
+
+    # --- measuring
+
+    async def _measured(self, run: Run, workload: str, workload_id: str, captured: CapturedFile | None) -> Outcome:
+        async with self._instruments(workload, workload_id) as (setting, null):
+            self.spending = Spending(self.plan.budget, self.files)
+            self.ceilings = await self._calibrate(setting, null)
+            specs = self._specs(setting)
+            self.total = len(specs)
+            await self._legs(specs)
+            await summarise(self.plan, self.run_id)
+            self._refuse_nothing()
+            judged = await self._judge(setting, run, workload_id)
+        return await self._tell(run, judged)
+
+    async def _calibrate(self, setting: Setting, null: str) -> dict[tuple[bool, str], float]:
+        """Ceiling in requests a second, by (stream, transport)."""
+        found: dict[tuple[bool, str], float] = {}
+        stream = self.order.load.stream if self.order.load is not None else self.plan.sweep.stream
+        for transport in dict.fromkeys(target.transport for target in self.plan.targets):
+            spec = null_spec(setting, null, stream=stream, transport=transport)
+            calibration = await calibrate(spec, str(self.settings.runs_path))
+            await asyncio.to_thread(self.book.add_calibration, self.run_id, calibration)
+            found[stream, transport] = calibration.ceiling_rps
+            say(
+                f"instrument: floor {calibration.floor_p50_ms:.2f} ms (p99 {calibration.floor_p99_ms:.2f} ms), "
+                f"ceiling {calibration.ceiling_rps:,.0f} requests/s"
+            )
+        return found
+
+    def _specs(self, setting: Setting) -> list[LegSpec]:
+        specs: list[LegSpec] = []
+        if self.order.replay:
+            specs += [self._replay(setting, target.name, Attempt.FIRST) for target in self.plan.targets]
+        if self.order.load is not None:
+            specs += [load_spec(setting, target, self.order.load) for target in self.plan.targets]
+        if self.order.sweep:
+            specs += sweep_specs(setting)
+        return specs
+
+    def _replay(self, setting: Setting, name: str, attempt: str) -> LegSpec:
+        target = next(t for t in self.plan.targets if t.name == name)
+        played = part(Path(setting.workload), self.plan.replay.window, self.files.folder / "replayed.parquet")
+        return replay_spec(setting, target, str(played.resolve()), attempt)
+
+    async def _legs(self, specs: Sequence[LegSpec]) -> None:
+        """One leg after the other; a budget or the breaker ends the run's measuring, not the run."""
+        artifact = await acreate_progress_artifact(0.0, key="gatebench-progress", description=f"Legs of {self.run_id}")
+        for spec in specs:
+            if self._stopped() is not None:
+                return
+            label = _label(spec)
+            stream = spec.stream if spec.stream is not None else True
+            ready = replace(
+                spec,
+                ceiling_rps=self.ceilings.get((stream, spec.target.transport)),
+                budget=self.spending.left(spec.budget) if spec.target.name != CONTROL else spec.budget,
+            )
+            progress(self.done, self.total, label)
+            leg = await measure(label, ready)
+            self.legs.append(leg)
+            self.spending.add(leg, ready.budget)
+            self.done += 1
+            progress(self.done, self.total, label)
+            if leg.reasons:
+                say(f"{label}: {leg.validity}: {'; '.join(leg.reasons)}")
+            if self.done % max(1, self.total // 10) == 0 or self.done == self.total:
+                await aupdate_progress_artifact(artifact, progress=100.0 * self.done / self.total)
+
+    def _stopped(self) -> Leg | None:
+        return next((leg for leg in self.legs if leg.stopped is not None and leg.target != CONTROL), None)
+
+    def _refuse_nothing(self) -> None:
+        if not any(leg.ok for leg in self.legs if leg.target != CONTROL):
+            kinds: dict[str, int] = {}
+            for leg in self.legs:
+                for kind, n in leg.failed.items() if leg.target != CONTROL else ():
+                    kinds[kind] = kinds.get(kind, 0) + n
+            said = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items(), key=lambda k: -k[1]))
+            raise NothingMeasured(
+                f"not one request succeeded ({said or 'none was sent'}); the rows are in {self.files.folder}"
+            )
+
+    # --- judging and telling
+
+    async def _judge(self, setting: Setting, run: Run, workload_id: str) -> Judged | None:
+        if not self.order.judge:
+            return None
+        digests = {
+            (target.name, series.value): plan_digest(self.plan, target, series)
+            for target in self.plan.targets
+            for series in (Series.SWEEP, Series.REPLAY)
+        }
+        assert run.fingerprint is not None
+        found = segments(digests, self.run_id, workload_id, run.fingerprint, self.book)
+        judged = await judge_tonight(self.plan, self.run_id, found, False)
+        if judged.candidates and self.plan.judge.confirm and self._stopped() is None:
+            again = self._confirming(setting, judged)
+            where = ", ".join(f"{t} at {', '.join(map(str, levels))}" for t, levels in judged.candidates)
+            say(f"something may have moved ({where}); measuring it once more")
+            self.total += len(again)
+            await self._legs(again)
+            await summarise(self.plan, self.run_id)
+            judged = await judge_tonight(self.plan, self.run_id, found, True)
+        if self._stopped() is None and await asyncio.to_thread(
+            remember, self.run_id, found, judged.verdicts, self.settings
+        ):
+            say(f"entered the baseline, which now holds {judged.history_n + 1} nights")
+        return judged
+
+    def _confirming(self, setting: Setting, judged: Judged) -> list[LegSpec]:
+        cells = [(target, level) for target, levels in judged.candidates for level in levels]
+        specs = [self._replay(setting, t, Attempt.CONFIRM) for t, level in cells if level == 0 and self.order.replay]
+        levels = [(t, level) for t, level in cells if level > 0]
+        return specs + (sweep_specs(setting, levels, Attempt.CONFIRM) if levels else [])
+
+    async def _tell(self, run: Run, judged: Judged | None) -> Outcome:
+        results = await asyncio.to_thread(self.book.slo_results, self.run_id)
+        mine = [leg for leg in self.legs if leg.target != CONTROL]
+        stopped = self._stopped()
+        verdict = judged.verdict if judged is not None else None
+        code = exit_code(
+            verdict,
+            slo_broken=any(result.ok is False for result in results),
+            stopped=stopped is not None,
+            invalid=any(leg.validity == Word.INVALID for leg in mine),
+            nothing=any(result.ok is None for result in results),
+        )
+        reason = next((r for r in (stopped.reasons if stopped is not None else [])), None)
+        if reason is None and judged is not None and verdict == Word.INCONCLUSIVE:
+            reason = next((v.reason for v in judged.verdicts if v.verdict == Word.INCONCLUSIVE), None)
+        await asyncio.to_thread(self._close, RunStatus.COMPLETED, verdict, code, reason, str(self.files.report))
+        page = await report(self.run_id)
+        await publish(self.run_id)
+        for delivery in await alert(self.run_id, self.plan):
+            say(f"alert to {delivery.channel}: {'sent' if delivery.ok else delivery.error}")
+        text = headline(await asyncio.to_thread(view_of, self.run_id, self.settings))
+        say(text)
+        say(f"report: {page}")
+        return Outcome(self.run_id, self.order.flow, verdict, code, text, page, str(self.settings.home_path))
+
+    def _close(self, status: str, verdict: str | None, code: int, reason: str | None, page: str | None = None) -> None:
+        run = self.book.finish_run(
+            self.run_id,
+            status=status,
+            ended_at=wall_clock(),
+            verdict=verdict,
+            exit_code=code,
+            reason=reason,
+            report=page,
+        )
+        self.files.write_run(run)
+
+
+def _label(spec: LegSpec) -> str:
+    again = "again: " if spec.attempt == Attempt.CONFIRM else ""
+    if spec.series == Series.SWEEP:
+        return f"{again}{spec.target.name}, {spec.level} concurrent, block {spec.block}"
+    return f"{again}{spec.target.name}, {spec.series}"
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

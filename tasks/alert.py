@@ -1,0 +1,64 @@
+"""One message for a night that needs one, to every channel of this machine's settings."""
+
+import asyncio
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from config.plan import Plan
+from config.settings import Settings
+from storage.records import Word
+from storage.store import Book, wall_clock
+from tasks.alerts.channels import Delivery, send
+from tasks.alerts.message import Message, compose
+from tasks.alerts.rules import should_alert
+from tasks.charts.words import slo_words
+from tasks.publish import view_of
+from tasks.report.headline import headline, moved_words
+from tasks.report.view import RunView, broken, changed
+
+
+def message_for(view: RunView, plan: Plan) -> Message | None:
+    """None: nothing that anybody asked to hear of."""
+    run = view.run
+    kinds = should_alert(plan.alerts.on, verdict=run.verdict, status=run.status, slo_results=view.slo_results)
+    if not kinds:
+        return None
+    return compose(
+        kinds=kinds,
+        plan=run.plan_name,
+        run_id=run.run_id,
+        started_at=run.started_at,
+        headline=headline(view),
+        regressed=[moved_words(view, v) for v in changed(view) if v.verdict == Word.REGRESSED],
+        objectives=[slo_words(result.slo, result.point) for result in broken(view)],
+        since=None,
+        against=view.baseline_runs,
+        show=f"gatebench show {run.run_id}",
+        report=run.report,
+    )
+
+
+def alert_run(run_id: str, plan: Plan, settings: Settings) -> list[Delivery]:
+    """Send and write down what was sent; without channels the message is still kept in the book."""
+    message = message_for(view_of(run_id, settings), plan)
+    if message is None:
+        return []
+    deliveries = send([url.get_secret_value() for url in settings.alert_urls], message)
+    errors = "; ".join(f"{d.channel}: {d.error}" for d in deliveries if not d.ok)
+    Book(settings.book_path, settings.book_wait_s).record_alert(
+        run_id,
+        "night",
+        channels=len(deliveries),
+        title=message.title,
+        body=message.body,
+        sent_at=wall_clock(),
+        error=errors if errors else None,
+    )
+    return deliveries
+
+
+@task(name="alert", task_run_name="alert", retries=0, cache_policy=NO_CACHE, persist_result=False)
+async def alert(run_id: str, plan: Plan) -> list[Delivery]:
+    """Not retried as a whole: a channel that took the message must not get it twice."""
+    return await asyncio.to_thread(alert_run, run_id, plan, Settings())

@@ -1,0 +1,85 @@
+"""A run on disk -> the report, and what the Prefect pages show."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact, acreate_table_artifact
+
+from config.plan import Plan
+from config.settings import Settings
+from storage.disk import write_aside
+from storage.errors import UsageError
+from storage.files import RunFiles
+from storage.store import Book
+from tasks.characterise import characterise_file
+from tasks.report.html import render_html
+from tasks.report.markdown import estimate_rows, render_markdown
+from tasks.report.view import RunView
+
+
+def view_of(run_id: str, settings: Settings) -> RunView:
+    """Everything a report says, from the book and the run's folder. Raises UsageError for an unknown run."""
+    book = Book(settings.book_path, settings.book_wait_s)
+    run = book.run(run_id)
+    found = book.segments(run.run_id)
+    limit = int(run.plan.get("judge", {}).get("history", 30))
+    history = book.history([s.segment_id for s in found], before=run.started_at, limit=limit) if found else None
+    words, profile = _workload(run.environment.get("workload_path"))
+    return RunView(
+        run=run,
+        legs=book.legs(run.run_id),
+        cells=book.cells(run.run_id),
+        verdicts=book.verdicts(run.run_id),
+        slo_results=book.slo_results(run.run_id),
+        ceilings=book.ceilings(run.run_id),
+        calibrations=book.calibrations(run.run_id),
+        history=history,
+        profile=profile,
+        profile_words=words,
+        baseline_runs=sorted({r for s in found for r in book.baseline_runs(s.segment_id)} - {run.run_id}),
+    )
+
+
+def _workload(path: Any) -> tuple[str | None, dict[str, Any] | None]:
+    if not isinstance(path, str) or not Path(path).is_file():
+        return None, None
+    try:
+        found = characterise_file(Path(path))
+    except UsageError as error:  # changed or damaged since: the run itself still stands
+        return f"The workload cannot be read any more: {error}", None
+    return found.words, found.profile
+
+
+def write_report(run_id: str, settings: Settings) -> Path:
+    """The HTML page of a run, written aside and renamed."""
+    view = view_of(run_id, settings)
+    files = RunFiles(settings.runs_path, view.run.run_id)
+    write_aside(files.report, render_html(view, files.samples()))
+    return files.report
+
+
+@task(name="report", task_run_name="report", retries=2, retry_delay_seconds=[2, 10], retry_jitter_factor=0.5)
+async def report(run_id: str) -> str:
+    """Path of the page."""
+    return str(await asyncio.to_thread(write_report, run_id, Settings()))
+
+
+@task(
+    name="publish", task_run_name="publish artifacts", retries=2, retry_delay_seconds=[2, 10], retry_jitter_factor=0.5
+)
+async def publish(run_id: str) -> None:
+    """Markdown with charts, the table of estimates and a link to the report, on the run's page."""
+    view = await asyncio.to_thread(view_of, run_id, Settings())
+    text = await asyncio.to_thread(render_markdown, view)
+    await acreate_markdown_artifact(text, key="gatebench-verdict", description=f"Verdict of {run_id}")
+    await acreate_table_artifact(estimate_rows(view), key="gatebench-estimates", description="Estimates with intervals")
+    if view.run.report is not None:
+        link = Path(view.run.report).as_uri()
+        await acreate_link_artifact(link, link_text="The full report (a file on the worker)", key="gatebench-report")
+
+
+def plan_of(run_id: str, settings: Settings) -> Plan:
+    """The plan a stored run was measured by."""
+    return Plan.model_validate(Book(settings.book_path, settings.book_wait_s).run(run_id).plan)

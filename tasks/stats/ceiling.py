@@ -1,0 +1,63 @@
+"""Levels -> the throughput ceiling and the knee. Never a fitted number: the highest measured, or "at least"."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from storage.records import Attempt, Ceiling, Cell, Estimate, Failure, Leg, Series, Slo, Validity
+
+STILL_RISING = 1.05
+FAILING = 0.05  # share of requests, above which failures and not capacity are the limit
+
+
+def ceiling(target: str, cells: Sequence[Cell], legs: Sequence[Leg], slos: Sequence[Slo] = ()) -> Ceiling | None:
+    """None without a throughput at any level. `reached` is False while the top level is still > 5 % above all below."""
+    rates = _by_level(target, cells, "throughput")
+    if not rates:
+        return None
+    levels = sorted(rates)
+    best = max(levels, key=lambda level: rates[level].point)
+    before = [rates[level].point for level in levels[:-1]]
+    reached = bool(before) and rates[levels[-1]].point <= STILL_RISING * max(before)
+    if reached:
+        # The first level that is as good as the best: more users add waiting, not work.
+        best = next(level for level in levels if rates[level].point * STILL_RISING >= rates[best].point)
+        top = max(levels, key=lambda level: rates[level].point)
+        rate = rates[top]
+    else:
+        rate = rates[best]
+    limit = _limit(target, legs, reached)
+    reached = reached and limit not in ("generator", "budget")
+    return Ceiling(target, rate, best, reached, limit, _knee(_by_level(target, cells, "goodput") if slos else rates))
+
+
+def _by_level(target: str, cells: Sequence[Cell], metric: str) -> dict[int, Estimate]:
+    return {
+        cell.level: cell.estimate
+        for cell in cells
+        if (cell.attempt, cell.target, cell.series, cell.metric) == (Attempt.FIRST, target, Series.SWEEP, metric)
+    }
+
+
+def _knee(rates: dict[int, Estimate]) -> int | None:
+    """The last level before the rate stops rising by more than 5 %; None if it rises to the end."""
+    levels = sorted(rates)
+    for level, after in pairwise(levels):
+        if rates[after].point <= STILL_RISING * rates[level].point:
+            return level
+    return None
+
+
+def _limit(target: str, legs: Sequence[Leg], reached: bool) -> str:
+    mine = [leg for leg in legs if leg.target == target and leg.series == Series.SWEEP and leg.attempt == Attempt.FIRST]
+    if any(leg.stopped == "budget" for leg in mine):
+        return "budget"
+    if any(leg.validity == Validity.INVALID and leg.stopped is None for leg in mine):
+        return "generator"
+    measured = sum(leg.measured for leg in mine)
+    limited = sum(leg.failed.get(Failure.RATE_LIMITED, 0) for leg in mine)
+    failed = sum(sum(leg.failed.values()) for leg in mine) - limited
+    if measured and limited > FAILING * measured:
+        return "quota"
+    if measured and failed > FAILING * measured:
+        return "errors"
+    return "capacity" if reached else "none"

@@ -1,0 +1,49 @@
+"""Objectives against estimates. No data never passes."""
+
+from collections.abc import Sequence
+
+from storage.records import CONTROL, Attempt, Cell, Estimate, Series, Slo, SloResult
+
+OPEN = (Series.REPLAY, Series.LOAD)
+
+
+def check(slos: Sequence[Slo], cells: Sequence[Cell]) -> list[SloResult]:
+    """An unscoped objective judges the replay and the load of each target, a scoped one that level of the sweep.
+
+    An unscoped one in a run that only swept judges nothing (it defines goodput there); a scoped one whose level was not
+    swept, or a metric that has no estimate, is `ok = None`.
+    """
+    first = [cell for cell in cells if cell.attempt == Attempt.FIRST and cell.target != CONTROL]
+    found = []
+    for target in dict.fromkeys(cell.target for cell in first):
+        mine = [cell for cell in first if cell.target == target]
+        for slo in slos:
+            for series, level in _places(slo, mine):
+                estimate = next(
+                    (c.estimate for c in mine if (c.series, c.level, c.metric) == (series, level, _metric(slo))), None
+                )
+                found.append(
+                    SloResult(
+                        slo, target, series, level, None if estimate is None else estimate.point, _ok(slo, estimate)
+                    )
+                )
+    return found
+
+
+def _metric(slo: Slo) -> str:
+    return "errors" if slo.quantity == "errors" else f"{slo.quantity}_{slo.stat}"
+
+
+def _places(slo: Slo, cells: Sequence[Cell]) -> list[tuple[str, int]]:
+    if slo.level is not None:
+        swept = any(cell.series == Series.SWEEP for cell in cells)
+        return [(Series.SWEEP.value, slo.level)] if swept else []
+    return [(series.value, 0) for series in OPEN if any(cell.series == series for cell in cells)]
+
+
+def _ok(slo: Slo, estimate: Estimate | None) -> bool | None:
+    if estimate is None:
+        return None
+    if estimate.point >= slo.threshold:
+        return False
+    return None if estimate.at_least else True

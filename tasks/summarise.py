@@ -1,0 +1,67 @@
+"""Samples on disk -> estimates, ceilings and objectives in the book."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from prefect import task
+
+from config.plan import Plan, parse_slo
+from config.settings import Settings
+from storage.files import RunFiles
+from storage.records import Attempt, Ceiling, Cell, Leg, Slo, Validity
+from storage.store import Book
+from tasks.stats.ceiling import ceiling
+from tasks.stats.estimate import cells as estimate
+from tasks.stats.estimate import little_check
+from tasks.stats.slo import check
+
+LITTLE_LIMIT = 0.05
+
+
+def slos(plan: Plan) -> list[Slo]:
+    found = []
+    for text in plan.slos:
+        stat, quantity, threshold, level = parse_slo(text)
+        found.append(Slo(text, stat, quantity, threshold, level))
+    return found
+
+
+def checked(legs: Sequence[Leg], differences: dict[str, float]) -> list[Leg]:
+    """Legs whose throughput by Little's law and by completions differ by more than 5 % become suspect."""
+    out = []
+    for leg in legs:
+        gap = differences.get(leg.leg_id, 0.0)
+        if abs(gap) > LITTLE_LIMIT and leg.validity == Validity.VALID:
+            reason = f"throughput by Little's law and by completions differ by {gap:.0%}"
+            out.append(replace(leg, validity=Validity.SUSPECT, reasons=[*leg.reasons, reason]))
+        else:
+            out.append(leg)
+    return out
+
+
+def summarise_run(plan: Plan, run_id: str, settings: Settings) -> list[Cell]:
+    """Reads only what is on disk, so that any run can be summarised again."""
+    files = RunFiles(settings.runs_path, run_id)
+    samples = files.samples()
+    legs = checked(files.legs(), little_check(samples, files.legs()))
+    objectives = slos(plan)
+    found = estimate(samples, legs, slos=objectives)
+    book = Book(settings.book_path, settings.book_wait_s)
+    book.add_legs(run_id, legs)
+    book.add_cells(run_id, found)
+    first = [cell for cell in found if cell.attempt == Attempt.FIRST]
+    book.add_slo_results(run_id, check(objectives, first))
+    book.add_ceilings(run_id, ceilings(plan, first, legs, objectives))
+    return found
+
+
+def ceilings(plan: Plan, cells: Sequence[Cell], legs: Sequence[Leg], objectives: Sequence[Slo]) -> list[Ceiling]:
+    found = (ceiling(target.name, cells, legs, objectives) for target in plan.targets)
+    return [c for c in found if c is not None]
+
+
+@task(name="summarise", task_run_name="summarise", retries=3, retry_delay_seconds=[1, 5, 15], retry_jitter_factor=0.5)
+async def summarise(plan: Plan, run_id: str) -> int:
+    """How many estimates were made."""
+    return len(await asyncio.to_thread(summarise_run, plan, run_id, Settings()))
