@@ -104,7 +104,8 @@ def over_time(samples: pl.LazyFrame) -> pl.DataFrame:
 
 
 def open_loop(samples: pl.LazyFrame) -> pl.DataFrame:
-    """The open loop in at most 180 buckets: target, t_s, due_rps, sent_rps, in_flight (at the end of the bucket)."""
+    """The open loop in at most 180 buckets: target, t_s, due_rps, sent_rps, in_flight (most at one
+    instant of the bucket)."""
     rows = _measured(samples).filter(pl.col("level") == 0).select("target", "intended_ns", "sent_ns", "end_ns")
     spans = rows.group_by("target").agg(first=pl.col("intended_ns").min(), last=pl.col("end_ns").max()).sort("target")
     frames = [
@@ -118,22 +119,35 @@ def open_loop(samples: pl.LazyFrame) -> pl.DataFrame:
 def _buckets(rows: pl.LazyFrame, target: str, first_ns: int, last_ns: int) -> pl.DataFrame:
     width = _round_up((last_ns - first_ns) / 1e9 / BUCKETS)
     every = pl.LazyFrame({"bucket": range(int((last_ns - first_ns) / 1e9 / width) + 1)}, schema={"bucket": pl.Int64})
-    for column in ("intended_ns", "sent_ns", "end_ns"):
-        at = ((pl.col(column) - first_ns) / 1e9 / width).floor().cast(pl.Int64)
-        counted = rows.group_by(bucket=at).agg(pl.len().cast(pl.Int64).alias(column))
+
+    def bucket(column: str) -> pl.Expr:
+        return ((pl.col(column) - first_ns) / 1e9 / width).floor().cast(pl.Int64)
+
+    for column in ("intended_ns", "sent_ns"):
+        counted = rows.group_by(bucket=bucket(column)).agg(pl.len().cast(pl.Int64).alias(column))
         every = every.join(counted, on="bucket", how="left")
+    under_way = _under_way(rows).group_by(bucket=bucket("t_ns")).agg(most=pl.col("n").max(), last=pl.col("n").last())
+    every = every.join(under_way, on="bucket", how="left")
     return (
         every.sort("bucket")
-        .fill_null(0)
+        .with_columns(pl.col("intended_ns", "sent_ns").fill_null(0), pl.col("last").forward_fill().fill_null(0))
         .select(
             target=pl.lit(target),
             t_s=pl.col("bucket") * width,
             due_rps=pl.col("intended_ns") / width,
             sent_rps=pl.col("sent_ns") / width,
-            in_flight=pl.col("sent_ns").cum_sum() - pl.col("end_ns").cum_sum(),
+            in_flight=pl.max_horizontal("most", pl.col("last").shift(1, fill_value=0)),
         )
         .collect()
     )
+
+
+def _under_way(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """t_ns, n: how many requests were under way from each instant at which one began or ended, in order of time."""
+    begun = rows.select(t_ns="sent_ns", step=pl.lit(1, pl.Int64))
+    ended = rows.select(t_ns="end_ns", step=pl.lit(-1, pl.Int64))
+    events = pl.concat([ended, begun]).sort("t_ns", "step")
+    return events.select("t_ns", n=pl.col("step").cum_sum())
 
 
 def _round_up(seconds: float) -> float:

@@ -78,7 +78,7 @@ def _levels(view: RunView, target: str, metrics: tuple[str, ...], console: Conso
         return
     if len(targets(view)) > 1:
         console.print(Text(plain(target), style="bold"))
-    table = _grid("concurrent", *(HEADS[metric] for metric in columns), "failed", "validity")
+    table = _grid("level", *(HEADS[metric] for metric in columns), "failed", "validity")
     rows = level_rows(view, target, columns)
     for row in rows:
         numbers = [_number(n) for n in row.numbers]
@@ -120,7 +120,7 @@ def _grid(first: str, *heads: str) -> Table:
     table.add_column(Text(first), overflow="fold")
     for head in heads:
         words = head in ("verdict", "result", "validity", "where")
-        table.add_column(head, justify="left" if words else "right", overflow="fold", no_wrap=head != "where")
+        table.add_column(head, justify="left" if words else "right", overflow="fold", no_wrap=words and head != "where")
     return table
 
 

@@ -1,0 +1,36 @@
+from storage.records import Slo, SloResult
+from tasks.alerts.rules import should_alert
+
+ALL = ("regressed", "slo", "invalid", "failed")
+SLO = Slo("p95(latency) < 500ms", "p95", "latency", 0.5, None)
+
+
+def result(ok: bool | None) -> SloResult:
+    return SloResult(SLO, "gw", "replay", 0, 0.6, ok)
+
+
+def test_a_quiet_night_sends_nothing() -> None:
+    for verdict in ("unchanged", "improved", "inconclusive", None):
+        assert should_alert(ALL, verdict=verdict, status="completed", slo_results=[result(True)]) == []
+
+
+def test_each_kind_is_told_where_it_is_asked_for() -> None:
+    assert should_alert(ALL, verdict="regressed", status="completed") == ["regressed"]
+    assert should_alert(ALL, verdict="invalid", status="completed") == ["invalid"]
+    assert should_alert(ALL, verdict=None, status="failed") == ["failed"]
+    assert should_alert(ALL, verdict=None, status="interrupted") == ["failed"]
+    assert should_alert(ALL, verdict="unchanged", status="completed", slo_results=[result(False)]) == ["slo"]
+    assert should_alert(("slo",), verdict="regressed", status="completed") == []
+
+
+def test_an_objective_with_nothing_to_judge_it_by_is_told() -> None:
+    assert should_alert(ALL, verdict="unchanged", status="completed", slo_results=[result(None)]) == ["slo"]
+
+
+def test_a_cancelled_run_was_somebodys_will() -> None:
+    assert should_alert(ALL, verdict=None, status="cancelled") == []
+
+
+def test_the_gravest_kind_comes_first() -> None:
+    found = should_alert(ALL, verdict="regressed", status="failed", slo_results=[result(False)])
+    assert found == ["failed", "regressed", "slo"]

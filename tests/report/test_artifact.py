@@ -1,0 +1,62 @@
+import base64
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+from tasks.report.markdown import estimate_rows, render_markdown
+from tasks.report.view import RunView
+
+View = Callable[..., RunView]
+PICTURE = re.compile(r"!\[([^\]]+)\]\(data:image/png;base64,([A-Za-z0-9+/=]+)\)")
+
+
+def test_the_artifact_says_the_verdict_shows_three_pictures_and_stays_small(view: View) -> None:
+    text = render_markdown(view())
+    assert text.startswith("## Regressed: p95 latency at 10 concurrent is 212 ms, +48 % [+41, +56] against 7 nights.")
+    pictures = PICTURE.findall(text)
+    assert [words for words, _ in pictures] == [
+        "Throughput stops rising: 80.0/s at 10 concurrent is the ceiling",
+        "p95 latency grows 4.2 × from 1 to 10 concurrent: 50.0 ms to 212 ms",
+        "p95 latency at 10 concurrent: 212 ms tonight, 143 ms to 149 ms in the 7 nights before",
+    ]
+    assert all(base64.b64decode(data).startswith(b"\x89PNG") for _, data in pictures)
+    assert len(text.encode()) < 1_000_000
+
+
+def test_the_tables_have_the_change_and_the_levels(view: View) -> None:
+    text = render_markdown(view(), charts=False)
+    assert (
+        "| p95 latency at 10 concurrent | regressed | 212 ms [201, 224] | +48 % [+41, +56] | +68.8 ms | confirmed |"
+        in text
+    )
+    assert (
+        "| 1 concurrent | 42.0 ms [41.0, 43.0] | 50.0 ms [48.0, 52.0] | 61.0 ms [55.0, 68.0] "
+        "| 23.2/s [22.9, 23.5] | 0 % | 200 | 0 | valid |" in text
+    )
+    assert "The whole report: `/data/runs/r7/report.html` (absolute path)" in text
+    assert "`gatebench show r7`" in text
+    assert "data:image" not in text
+
+
+def test_a_cell_cannot_open_a_tag_or_another_cell(view: View) -> None:
+    verdict = replace(view().verdicts[0], reason="<img src=x> | `x`")
+    text = render_markdown(view(verdicts=[verdict]), charts=False)
+    assert "&lt;img src=x&gt; \\| 'x' |" in text
+    assert "<img" not in text
+
+
+def test_the_table_artifact_has_a_row_a_level(view: View) -> None:
+    rows = estimate_rows(view())
+    assert [row["load"] for row in rows] == ["1 concurrent", "10 concurrent"]
+    assert rows[1] == {
+        "target": "gw",
+        "load": "10 concurrent",
+        "requests": 200,
+        "failed": 0,
+        "p50 latency": "110 ms [107, 113]",
+        "p95 latency": "212 ms [201, 224]",
+        "p99 latency": "260 ms [230, 290]",
+        "throughput": "80.0/s [78.0, 82.0]",
+        "error share": "0 %",
+        "validity": "valid",
+    }
