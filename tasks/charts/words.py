@@ -10,7 +10,7 @@ METRICS = {
     "output_tokens_per_s": "output tokens/s",
     "errors": "error share",
 }
-QUANTITIES = {"latency": "latency", "ttft": "TTFT", "tpot": "TPOT", "itl": "ITL"}
+QUANTITIES = {"latency": "latency", "response": "response", "ttft": "TTFT", "tpot": "TPOT", "itl": "ITL"}
 RATES = frozenset({"throughput", "goodput", "output_tokens_per_s"})
 NONE = "–"
 

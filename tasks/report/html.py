@@ -112,6 +112,7 @@ def _tables(view: RunView) -> dict[str, Any]:
         "quiet": change_rows(view, quiet(view)),
         "slos": slo_rows(view),
         "levels": levels,
+        "responses": any(cell.metric.startswith("response_") for cell in view.cells),
     }
 
 

@@ -29,7 +29,15 @@ from tasks.report.view import (
     validity,
 )
 
-LEVEL_METRICS = ("latency_p50", "latency_p90", "latency_p95", "latency_p99", "latency_mean")
+LEVEL_METRICS = (
+    "latency_p50",
+    "latency_p90",
+    "latency_p95",
+    "latency_p99",
+    "latency_mean",
+    "response_p95",
+    "response_p99",
+)
 STREAM_METRICS = ("ttft_p50", "ttft_p95", "tpot_p50", "tpot_p95", "itl_p50", "itl_p95", "itl_p99")
 RATE_METRICS = ("throughput", "goodput", "output_tokens_per_s", "errors")
 

@@ -47,7 +47,7 @@ class RunView:
 
 def targets(view: RunView) -> list[str]:
     """Targets that were measured, in the order of the legs, the control left out."""
-    names = [leg.target for leg in view.legs] + [cell.target for cell in view.cells]
+    names = [leg.target for leg in view.legs if leg.series != Series.CALIBRATION] + [cell.target for cell in view.cells]
     return [name for name in dict.fromkeys(names) if name != CONTROL]
 
 
