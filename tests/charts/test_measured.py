@@ -125,3 +125,8 @@ def test_a_closed_loop_has_no_open_loop_to_show() -> None:
 def test_a_long_replay_stays_at_a_few_hundred_buckets() -> None:
     flow = open_loop(rows([20.0] * 40_000, level=0, gap_ms=100.0).lazy())
     assert 60 <= flow.height <= 181
+
+
+def test_a_run_of_which_nothing_is_left_has_empty_frames() -> None:
+    nothing = rows([]).lazy()
+    assert [frame.height for frame in (quantile_grid(nothing), over_time(nothing), open_loop(nothing))] == [0, 0, 0]
