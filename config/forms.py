@@ -1,4 +1,4 @@
-"""What a person fills in to start a run by hand: shallow, each field named and explained. `config.plan` has the rest."""
+"""What a person fills in to start a run by hand: shallow, every field explained. `config.plan` has the rest."""
 
 from typing import Any, Literal
 

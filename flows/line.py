@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from prefect.states import Completed, Failed
 
 from config.plan import Load, Plan, PlanError
 from config.settings import Settings
-from flows.ground import check_hosts, only_one, probe
+from flows.ground import alive, check_hosts, only_one, probe
 from flows.listen import progress, say
 from flows.outcome import Outcome, exit_code
 from flows.specs import Setting, load_spec, null_spec, plan_digest, replay_spec, sweep_specs
@@ -97,7 +96,7 @@ class _Night:
         self.total = 0
 
     async def run(self) -> Outcome:
-        for ended in await asyncio.to_thread(self.book.mark_interrupted, _alive):
+        for ended in await asyncio.to_thread(self.book.mark_interrupted, alive):
             say(f"run {ended} was interrupted; its rows are kept")
         captured = await self._capture()
         workload = await characterise(str(resolve(self._workload_name(), self.book, self.settings.workloads_path)))
@@ -347,13 +346,3 @@ def _label(spec: LegSpec) -> str:
     if spec.series == Series.SWEEP:
         return f"{again}{spec.target.name}, {spec.level} concurrent, block {spec.block}"
     return f"{again}{spec.target.name}, {spec.series}"
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -1,0 +1,73 @@
+"""The plan that `gatebench init` writes: every part there, with what it means beside it."""
+
+import json
+
+TEMPLATE = """\
+# What gatebench measures every night. Try it: gatebench nightly --plan THIS-FILE --dry-run
+name = {name}
+
+# The workload nights are judged on: a captured Parquet file or a pinned name. Absent: a small built-in one.
+# workload = "traffic.parquet"
+
+# Objectives. Without a level: of the replay. With one: of that level of the sweep.
+slos = [
+    "p95(latency) < 2s",
+    "rate(errors) < 1%",
+    # "p95(ttft){{level=10}} < 500ms",
+]
+
+[[targets]]
+name = "gateway"
+url = {url}          # OpenAI base URL; hosts other than this machine: GATEBENCH_ALLOWED_HOSTS
+model = {model}
+# The key itself never stands in a plan: only the name of the environment variable that holds it.
+api_key_env = "GATEBENCH_API_KEY"   # or a name that starts with GATEBENCH_KEY_
+# token_param = "max_completion_tokens"
+# headers = {{ "x-team" = "benchmarks" }}
+# extra_body = {{ temperature = 0 }}
+# [targets.models]                  # model in the workload -> model to ask for
+# "gpt-4o" = "gpt-4o-mini"
+
+# Real traffic, captured anew each night; the first capture is pinned, and later ones never replace it by themselves.
+# [capture]
+# sources = ["/var/log/litellm/*.jsonl"]
+# privacy = "counts"                # sizes and times only
+
+[sweep]
+levels = [1, 10, 50, 100]           # concurrent requests
+requests = 1000                     # measured at each level, over all blocks
+blocks = 5                          # passes in random order; the spread between them gives the intervals
+stream = true
+
+[replay]
+speed = 1.0                         # 2 plays twice as fast
+# window = "0:10m"
+
+[budget]                            # hard limits of one run
+# requests = 20000
+# usd = 5.0
+wall_s = 7200
+
+[breaker]                           # stop when more than half of the last 10 s failed
+share = 0.5
+window_s = 10
+
+# [prices.{bare}]                   # dollars a million tokens, so that cost is known beforehand
+# input = 0.15
+# output = 0.60
+
+[judge]
+min_effect = 0.03                   # smaller changes are never called regressed
+
+[control]                           # our own responder in the same blocks: tells a slow machine from a slow gateway
+service_ms = 40
+
+[alerts]                            # where to: GATEBENCH_ALERT_URLS, in Apprise's notation
+on = ["regressed", "slo", "failed"]
+"""
+
+
+def plan_text(name: str, url: str, model: str) -> str:
+    """A commented plan as TOML."""
+    bare = json.dumps(model)
+    return TEMPLATE.format(name=json.dumps(name), url=json.dumps(url), model=json.dumps(model), bare=bare)

@@ -1,0 +1,44 @@
+"""Logs -> a workload on disk, by itself."""
+
+from typing import Any, Literal
+
+from prefect import State, flow
+from prefect.states import Completed, Failed
+
+from flows.listen import say
+from storage.errors import GatebenchError
+from tasks.capture import capture as capture_logs
+from tasks.characterise import characterise
+
+
+@flow(name="capture", flow_run_name="capture", timeout_seconds=3600)
+async def capture(
+    sources: list[str],
+    out: str,
+    format: str = "auto",
+    privacy: Literal["counts", "structure", "text"] = "counts",
+) -> State[Any]:
+    """Turn gateway logs into a redacted workload, and say what it is like.
+
+    Parameters: sources (files, folders, globs on the worker), out (Parquet to write), format, privacy (counts keeps
+    sizes and times only).
+    """
+    try:
+        found = await capture_logs(sources, out, format, privacy)
+        like = await characterise(found.path)
+    except GatebenchError as error:
+        return Failed(message=str(error), data={"error": str(error), "exit_code": error.exit_code})
+    say(f"captured {found.ledger} -> {found.path}")
+    return Completed(
+        message=found.ledger,
+        data={
+            "workload_id": found.workload_id,
+            "path": found.path,
+            "ledger": found.ledger,
+            "kept": found.kept,
+            "rejects": found.rejects,
+            "words": like.words,
+            "profile": like.profile,
+            "exit_code": 0,
+        },
+    )

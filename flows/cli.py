@@ -1,0 +1,79 @@
+"""`gatebench …`: one command a sentence. A command imports what it needs when it runs, so that `--help` is quick."""
+
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from flows import cli_measure, cli_memory, cli_operate, cli_workload
+
+app = typer.Typer(
+    name="gatebench",
+    help="A nightly benchmark for LLM gateways that can be trusted: capture, replay, sweep, judge, alert.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"gatebench {version('gatebench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Every command explains itself: `gatebench COMMAND --help`."""
+
+
+for part in (cli_measure, cli_workload, cli_memory, cli_operate):
+    part.register(app)
+
+
+def main() -> None:
+    """Run a command; every error is one sentence on stderr and an exit code of the contract."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    from pydantic import ValidationError
+
+    from config.plan import PlanError
+    from storage.errors import GatebenchError
+
+    try:
+        code = app(arguments, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        typer.echo(error.format_message())
+        return 0
+    except click.ClickException as error:
+        return _say(error.format_message(), 2)
+    except (click.Abort, KeyboardInterrupt):
+        return _say("interrupted; what was measured so far is kept", 130)
+    except PlanError as error:
+        return _say(str(error), 2)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "GATEBENCH_" + "__".join(str(part) for part in first["loc"]).upper()
+        return _say(f"settings: {where}: {first['msg']}", 2)
+    except GatebenchError as error:
+        return _say(str(error), error.exit_code)
+    return code if isinstance(code, int) else 0
+
+
+def _say(text: str, code: int) -> int:
+    typer.echo(f"gatebench: {text}", err=True)
+    return code
+
+
+if __name__ == "__main__":
+    main()

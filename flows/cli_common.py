@@ -1,0 +1,107 @@
+"""What all commands share: options, settings, and how a flow is run from a terminal."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+
+Json = Annotated[str | None, typer.Option("--json", metavar="PATH", help="Write the result as JSON; - is stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Home = Annotated[Path | None, typer.Option("--home", metavar="DIR", help="Data root (GATEBENCH_HOME, ./.gatebench).")]
+AllowHost = Annotated[
+    list[str] | None, typer.Option("--allow-host", metavar="HOST", help="Allow a target that is not this machine.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with 17 when the verdict is inconclusive.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="Run id, a prefix that only one run has, or last.")]
+
+
+def enter(home: Path | None = None, allow: list[str] | None = None) -> "Settings":
+    """Settings of this command: options are laid over the environment, where flows and workers find them too."""
+    if home is not None:
+        os.environ["GATEBENCH_HOME"] = str(home.expanduser().resolve())
+    if allow:
+        before = os.environ.get("GATEBENCH_ALLOWED_HOSTS", "")
+        os.environ["GATEBENCH_ALLOWED_HOSTS"] = ",".join(filter(None, [before, *allow]))
+    from config.settings import Settings
+
+    settings = Settings()
+    os.environ["GATEBENCH_HOME"] = str(settings.home_path)
+    return settings
+
+
+def quiet_prefect(home: Path) -> None:
+    """Prefect's own defaults for a run from the terminal: history under the data root, no lines of its own, no
+    analytics. Whoever has set a variable keeps it."""
+    for name, value in {
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    }.items():
+        os.environ.setdefault(name, value)
+    if "PREFECT_API_URL" not in os.environ:
+        os.environ.setdefault("PREFECT_HOME", str(home / "prefect"))
+
+
+def run_flow(call: Callable[[], Awaitable[Any]], quiet: bool) -> dict[str, Any]:
+    """Run a flow that returns a State; its data, with `exit_code`. A failed flow raises what it says."""
+    from flows.listen import LISTENER
+    from flows.terminal import Terminal
+
+    async def go() -> dict[str, Any]:
+        with Terminal(quiet) as terminal:
+            LISTENER.set(terminal)
+            state = await call()
+            data = await state.result(raise_on_failure=False)
+        if isinstance(data, BaseException):
+            raise data
+        return dict(data)
+
+    data = asyncio.run(go())
+    if "error" in data:
+        raise_as(data["error"], data["exit_code"])
+    return data
+
+
+def raise_as(text: str, code: int) -> None:
+    """The error of a flow, again an exception."""
+    from storage.errors import GatebenchError
+
+    error = GatebenchError(text)
+    error.exit_code = code
+    raise error
+
+
+def write_json(target: str | None, value: Any) -> None:
+    """To a path or stdout. Raises StorageError."""
+    if target is None:
+        return
+    text = json.dumps(value, indent=2, default=str)
+    if target == "-":
+        sys.stdout.write(text + "\n")
+        return
+    from storage.disk import write_aside
+
+    write_aside(Path(target), text + "\n")
+
+
+def show_run(run_id: str, settings: "Settings", *, json_to: str | None, quiet: bool) -> None:
+    """The summary of a run on stdout, unless stdout carries JSON."""
+    if quiet or json_to == "-":
+        return
+    from rich.console import Console
+
+    from tasks.publish import view_of
+    from tasks.report.terminal import render_terminal
+
+    render_terminal(view_of(run_id, settings), Console(highlight=False))

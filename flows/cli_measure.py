@@ -1,0 +1,318 @@
+"""Commands that measure. Each is a Prefect flow run, so that history is one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows import cli_common as common
+from flows.cli_common import AllowHost, DryRun, Home, Json, Quiet, Strict
+
+if TYPE_CHECKING:
+    from config.plan import Load, Plan
+    from config.settings import Settings
+
+Url = Annotated[str | None, typer.Option(help="OpenAI base URL, as in http://127.0.0.1:4000/v1.")]
+Model = Annotated[str, typer.Option(help="Model to ask for.")]
+PlanFile = Annotated[str | None, typer.Option("--plan", metavar="FILE", help="Take target and limits from a plan.")]
+TargetName = Annotated[str | None, typer.Option("--target", metavar="NAME", help="Which target of the plan.")]
+Slos = Annotated[list[str] | None, typer.Option("--slo", help="Objective, as in 'p95(latency) < 500ms'; repeatable.")]
+Workload = Annotated[str, typer.Option(help="Parquet file or pinned name; absent: the built-in workload.")]
+KeyEnv = Annotated[str, typer.Option("--api-key-env", metavar="NAME", help="Environment variable that holds the key.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change the plan; repeatable.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(quickstart)
+    app.command()(nightly)
+    app.command()(sweep)
+    app.command()(replay)
+    app.command()(load)
+
+
+def nightly(
+    plan: Annotated[str, typer.Option("--plan", metavar="FILE", help="Plan file, or a shipped name.")] = "nightly",
+    target: TargetName = None,
+    change: Set = None,
+    trial: Annotated[bool, typer.Option("--trial", help="Do not let this night into the baseline.")] = False,
+    dry_run: DryRun = False,
+    strict: Strict = False,
+    allow_host: AllowHost = None,
+    json: Json = None,
+    quiet: Quiet = False,
+    home: Home = None,
+) -> int:
+    """The whole night once, as the schedule runs it: capture, replay, sweep, judge, report, alert.
+
+    Example: `gatebench nightly --plan my-gateway.toml --set sweep.requests=500`
+    """
+    settings = common.enter(home, allow_host)
+    from config.plan import load_plan
+
+    chosen = load_plan(plan, change or [])
+    chosen = chosen.only(target) if target else chosen
+    _foretell(chosen, settings, sweep=True, replay=chosen.replay.enabled, quiet=quiet)
+    if dry_run:
+        return 0
+    common.quiet_prefect(settings.home_path)
+    from flows.nightly import nightly as flow
+    from flows.outputs import night_json
+
+    where = str(Path(plan).resolve()) if Path(plan).exists() else plan
+    data = common.run_flow(lambda: flow(where, target or "", list(change or []), not trial, return_state=True), quiet)
+    return _finish(data, settings, night_json, json, quiet, strict)
+
+
+def sweep(
+    url: Url = None,
+    model: Model = "default",
+    requests: Annotated[int | None, typer.Option(help="Measured requests a level (1000).")] = None,
+    concurrency: Annotated[str | None, typer.Option(help="Levels, as in 1,10,50,100.")] = None,
+    blocks: Annotated[int | None, typer.Option(help="Passes over all levels (5).")] = None,
+    stream: Annotated[bool | None, typer.Option("--stream/--no-stream", help="Streamed answers (on).")] = None,
+    control: Annotated[bool, typer.Option("--control/--no-control", help="Measure our responder beside it.")] = True,
+    workload: Workload = "",
+    slo: Slos = None,
+    plan: PlanFile = None,
+    target: TargetName = None,
+    name: Annotated[str, typer.Option(help="Name of the target in tables.")] = "target",
+    api_key_env: KeyEnv = "GATEBENCH_API_KEY",
+    dry_run: DryRun = False,
+    allow_host: AllowHost = None,
+    json: Json = None,
+    quiet: Quiet = False,
+    home: Home = None,
+) -> int:
+    """Closed-loop sweep over levels of concurrency: latency, throughput, the ceiling.
+
+    Example: `gatebench sweep --url http://127.0.0.1:4000/v1 --model m --requests 1000 --concurrency 1,10,50,100`
+    """
+    settings = common.enter(home, allow_host)
+    from config.forms import SweepForm, TargetForm, plan_from, sweep_parts
+    from config.plan import load_plan
+
+    asked: dict[str, Any] = {"requests": requests, "levels": _levels(concurrency), "blocks": blocks, "stream": stream}
+    given = {key: value for key, value in asked.items() if value is not None}
+    overrides = [f"sweep.{key}={_toml(value)}" for key, value in given.items()]
+    form = TargetForm(name=target or name, url=url or "", model=model, api_key_env=api_key_env)
+    if plan:
+        overrides += [f"control.enabled={_toml(control)}"] if not control else []
+        chosen = _one_target(load_plan(plan, overrides), target)
+        form = form.model_copy(update={"name": chosen.targets[0].name})
+    else:
+        _need_url(url)
+        chosen = plan_from(form, **sweep_parts(SweepForm(**given, control=control)), workload=workload, slos=slo or [])
+    _foretell(chosen, settings, sweep=True, quiet=quiet)
+    if dry_run:
+        return 0
+    common.quiet_prefect(settings.home_path)
+    from flows.outputs import sweep_json
+    from flows.sweep import sweep as flow
+
+    where = str(Path(plan).resolve()) if plan and Path(plan).exists() else plan or ""
+    data = common.run_flow(
+        lambda: flow(
+            target=form,
+            sweep=SweepForm(**given, control=control),
+            workload=workload,
+            slos=list(slo or []),
+            plan=where,
+            overrides=overrides,
+            return_state=True,
+        ),
+        quiet,
+    )
+    return _finish(data, settings, sweep_json, json, quiet)
+
+
+def replay(
+    workload: Annotated[str, typer.Argument(metavar="W.parquet", help="Captured workload, or a pinned name.")],
+    url: Url = None,
+    model: Model = "default",
+    speed: Annotated[float, typer.Option(help="2 plays twice as fast.")] = 1.0,
+    window: Annotated[str, typer.Option(help="Part to play, as in 0:10m.")] = "",
+    map_model: Annotated[
+        list[str] | None, typer.Option("--map-model", metavar="ASKED=SERVED", help="Ask for another model; repeatable.")
+    ] = None,
+    slo: Slos = None,
+    name: Annotated[str, typer.Option(help="Name of the target in tables.")] = "target",
+    api_key_env: KeyEnv = "GATEBENCH_API_KEY",
+    dry_run: DryRun = False,
+    allow_host: AllowHost = None,
+    json: Json = None,
+    quiet: Quiet = False,
+    home: Home = None,
+) -> int:
+    """Replay a captured workload at its recorded times.
+
+    Example: `gatebench replay traffic.parquet --url http://127.0.0.1:4000/v1 --model m --speed 10`
+    """
+    settings = common.enter(home, allow_host)
+    from config.forms import ReplayForm, TargetForm, plan_from
+
+    _need_url(url)
+    models = dict(_pair(text) for text in map_model or [])
+    where = str(Path(workload).resolve()) if Path(workload).exists() else workload
+    form = TargetForm(name=name, url=url or "", model=model, api_key_env=api_key_env)
+    parts = ReplayForm(workload=where, speed=speed, window=window)
+    chosen = plan_from(form, replay={"speed": speed, "window": window}, workload=where, slos=slo or [])
+    _foretell(chosen, settings, replay=True, quiet=quiet)
+    if dry_run:
+        return 0
+    common.quiet_prefect(settings.home_path)
+    from flows.outputs import open_json
+    from flows.replay import replay as flow
+    from storage.records import Series
+
+    data = common.run_flow(
+        lambda: flow(target=form, replay=parts, models=models, slos=list(slo or []), return_state=True), quiet
+    )
+    return _finish(data, settings, lambda view: open_json(view, Series.REPLAY), json, quiet)
+
+
+def load(
+    url: Url = None,
+    model: Model = "default",
+    rate: Annotated[float, typer.Option(help="Requests a second.")] = 10.0,
+    duration: Annotated[str, typer.Option(help="How long, as in 30s or 5m.")] = "30s",
+    stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Streamed answers.")] = True,
+    workload: Workload = "",
+    slo: Slos = None,
+    name: Annotated[str, typer.Option(help="Name of the target in tables.")] = "target",
+    api_key_env: KeyEnv = "GATEBENCH_API_KEY",
+    dry_run: DryRun = False,
+    allow_host: AllowHost = None,
+    json: Json = None,
+    quiet: Quiet = False,
+    home: Home = None,
+) -> int:
+    """One open-loop trial at a constant rate, whatever the target does.
+
+    Example: `gatebench load --url http://127.0.0.1:4000/v1 --model m --rate 200 --duration 30s`
+    """
+    settings = common.enter(home, allow_host)
+    from config.forms import LoadForm, TargetForm, plan_from
+    from config.plan import Load
+    from tasks.workload.trace import parse_window
+
+    _need_url(url)
+    seconds = (parse_window(duration)[1] or 0) / 1e9
+    form = TargetForm(name=name, url=url or "", model=model, api_key_env=api_key_env)
+    parts = LoadForm(rate_rps=rate, duration_s=seconds, stream=stream)
+    chosen = plan_from(form, workload=workload, slos=slo or [])
+    _foretell(chosen, settings, load=Load(**parts.model_dump()), quiet=quiet)
+    if dry_run:
+        return 0
+    common.quiet_prefect(settings.home_path)
+    from flows.load import load as flow
+    from flows.outputs import open_json
+    from storage.records import Series
+
+    data = common.run_flow(
+        lambda: flow(target=form, load=parts, workload=workload, slos=list(slo or []), return_state=True), quiet
+    )
+    return _finish(data, settings, lambda view: open_json(view, Series.LOAD), json, quiet)
+
+
+def quickstart(json: Json = None, quiet: Quiet = False, home: Home = None) -> int:
+    """The product in a few minutes, offline: a simulator, a captured log, quick nights, and one that regresses.
+
+    Example: `gatebench quickstart`
+    """
+    settings = common.enter(home)
+    common.quiet_prefect(settings.home_path)
+    from flows.outputs import night_json
+    from flows.quickstart import quickstart as show
+
+    data = show(settings, quiet)
+    _finish(data, settings, night_json, json, quiet)
+    return 0 if data["verdict"] == "regressed" else 1
+
+
+def _finish(
+    data: dict[str, Any], settings: "Settings", shape: Any, json: str | None, quiet: bool, strict: bool = False
+) -> int:
+    """Write what was asked for; the run's exit code."""
+    if json is not None:
+        from tasks.publish import view_of
+
+        common.write_json(json, shape(view_of(data["run_id"], settings)))
+    common.show_run(data["run_id"], settings, json_to=json, quiet=quiet)
+    code = int(data["exit_code"])
+    return 17 if strict and code == 0 and data["verdict"] == "inconclusive" else code
+
+
+def _foretell(
+    plan: "Plan",
+    settings: "Settings",
+    *,
+    quiet: bool,
+    sweep: bool = False,
+    replay: bool = False,
+    load: "Load | None" = None,
+) -> None:
+    """Check hosts and workload, then say what it will cost, before anything is sent."""
+    common.quiet_prefect(settings.home_path)
+    from flows.forecast import forecast
+    from flows.ground import check_hosts
+    from storage.store import Book
+    from tasks.characterise import resolve
+    from tasks.workload import trace
+    from tasks.workload.capture import capture as read_logs
+
+    check_hosts(plan, settings)
+    book = Book(settings.book_path, settings.book_wait_s)
+    if plan.capture.sources and not plan.workload and book.pinned(plan.name) is None:
+        workload = read_logs(plan.capture.sources, format=plan.capture.format).workload
+    else:
+        name = plan.workload or (plan.name if plan.capture.sources else "")
+        workload = trace.read(resolve(name, book, settings.workloads_path))
+    if replay and plan.replay.window:
+        workload = trace.window(workload, plan.replay.window)
+    if not quiet:
+        cost = forecast(plan, workload.frame, sweep=sweep, replay=replay, load=load)
+        typer.echo(f"this run: {cost.in_words()}", err=True)
+
+
+def _one_target(plan: "Plan", target: str | None) -> "Plan":
+    from storage.errors import UsageError
+
+    if target is not None:
+        return plan.only(target)
+    if len(plan.targets) > 1:
+        names = ", ".join(t.name for t in plan.targets)
+        raise UsageError(f"the plan has several targets ({names}); choose one with --target NAME")
+    return plan
+
+
+def _need_url(url: str | None) -> None:
+    if url is None:
+        from storage.errors import UsageError
+
+        raise UsageError("which target? give --url http://HOST:PORT/v1, or --plan FILE")
+
+
+def _levels(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        from storage.errors import UsageError
+
+        raise UsageError(f"--concurrency {text}: write it like 1,10,50,100") from None
+
+
+def _pair(text: str) -> tuple[str, str]:
+    asked, sep, served = text.partition("=")
+    if not sep:
+        from storage.errors import UsageError
+
+        raise UsageError(f"--map-model {text}: write it like gpt-4o=small")
+    return asked, served
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)

@@ -1,0 +1,194 @@
+"""What `--json` writes: the contract's objects, from a stored run. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from storage.records import CONTROL, Attempt, Cell, Estimate, Leg, Series, Validity
+from tasks.report.headline import headline
+from tasks.report.view import RunView
+
+STATS = ("p50", "p90", "p95", "p99", "mean")
+FACTS = ("cpu_model", "cores", "kernel", "container_image", "engine_version")
+
+
+def sweep_json(view: RunView) -> dict[str, Any]:
+    """`gatebench.sweep/1`."""
+    target = view.run.plan["targets"][0]
+    levels = view.run.plan["sweep"]["levels"]
+    return _head(view, "gatebench.sweep/1") | {
+        "requests_per_level": view.run.plan["sweep"]["requests"],
+        "levels": [
+            {"concurrency": level, **_trial(view, target["name"], Series.SWEEP, level)}
+            for level in levels
+            if _legs(view, target["name"], Series.SWEEP, level)
+        ],
+        "ceiling": ceiling_json(view, target["name"]),
+    }
+
+
+def open_json(view: RunView, series: Series) -> dict[str, Any]:
+    """`gatebench.replay/1` or `gatebench.load/1`: one open-loop trial a target."""
+    targets = [t for t in view.run.plan["targets"] if _legs(view, t["name"], series, 0)]
+    trials = [
+        {
+            "target": t["name"],
+            **_trial(view, t["name"], series, 0),
+            "response_ms": _family(view, t["name"], series, 0, "response"),
+        }
+        for t in targets
+    ]
+    return _head(view, f"gatebench.{series}/1") | {"trials": trials}
+
+
+def night_json(view: RunView) -> dict[str, Any]:
+    """`gatebench.nightly/1`: the verdicts, with every level and the replay of each target."""
+    return _head(view, "gatebench.nightly/1") | {
+        "verdicts": [asdict(verdict) for verdict in view.verdicts],
+        "slos": [asdict(result) for result in view.slo_results],
+        "targets": [
+            {
+                "name": t["name"],
+                "levels": [
+                    {"concurrency": level, **_trial(view, t["name"], Series.SWEEP, level)}
+                    for level in view.run.plan["sweep"]["levels"]
+                    if _legs(view, t["name"], Series.SWEEP, level)
+                ],
+                "replay": _trial(view, t["name"], Series.REPLAY, 0)
+                if _legs(view, t["name"], Series.REPLAY, 0)
+                else None,
+                "ceiling": ceiling_json(view, t["name"]),
+            }
+            for t in view.run.plan["targets"]
+        ],
+        "history_n": _history_n(view),
+    }
+
+
+def judge_json(view: RunView) -> dict[str, Any]:
+    """`gatebench.judge/1`."""
+    return {
+        "schema": "gatebench.judge/1",
+        "run_id": view.run.run_id,
+        "verdict": view.run.verdict,
+        "headline": headline(view),
+        "history_n": _history_n(view),
+        "verdicts": [asdict(verdict) for verdict in view.verdicts],
+    }
+
+
+def ceiling_json(view: RunView, target: str) -> dict[str, Any] | None:
+    found = next((c for c in view.ceilings if c.target == target), None)
+    if found is None:
+        return None
+    return {
+        "throughput_rps": _estimate(found.throughput_rps),
+        "concurrency": found.concurrency,
+        "reached": found.reached,
+        "limited_by": found.limited_by,
+        "knee": found.knee,
+    }
+
+
+def _head(view: RunView, schema: str) -> dict[str, Any]:
+    run = view.run
+    target = run.plan["targets"][0]
+    return {
+        "schema": schema,
+        "run_id": run.run_id,
+        "target": {name: target[name] for name in ("name", "url", "model")},
+        "status": run.status,
+        "verdict": run.verdict,
+        "exit_code": run.exit_code,
+        "headline": headline(view),
+        "instrument": _instrument(view),
+        "fingerprint": {"digest": run.fingerprint} | {name: run.environment.get(name) for name in FACTS},
+        "workload_id": run.workload_id,
+        "samples": run.path,
+        "report": run.report,
+    }
+
+
+def _history_n(view: RunView) -> int:
+    return 0 if view.history is None else view.history["night"].n_unique()
+
+
+def _legs(view: RunView, target: str, series: str, level: int) -> list[Leg]:
+    return [
+        leg
+        for leg in view.legs
+        if (leg.attempt, leg.target, leg.series, leg.level) == (Attempt.FIRST, target, series, level)
+    ]
+
+
+def _trial(view: RunView, target: str, series: str, level: int) -> dict[str, Any]:
+    legs = _legs(view, target, series, level)
+    failed: dict[str, int] = {}
+    for leg in legs:
+        for kind, n in leg.failed.items():
+            failed[kind] = failed.get(kind, 0) + n
+    order = list(Validity)
+    return {
+        "requests": sum(leg.measured for leg in legs),
+        "ok": sum(leg.ok for leg in legs),
+        "failed": failed,
+        "dropped": sum(leg.dropped for leg in legs),
+        "lost": sum(leg.lost for leg in legs),
+        "validity": max((Validity(leg.validity) for leg in legs), key=order.index, default=Validity.INVALID).value,
+        "reasons": list(dict.fromkeys(reason for leg in legs for reason in leg.reasons)),
+        "latency_ms": _family(view, target, series, level, "latency"),
+        "ttft_ms": _family(view, target, series, level, "ttft"),
+        "tpot_ms": _family(view, target, series, level, "tpot"),
+        "itl_ms": _family(view, target, series, level, "itl"),
+        "throughput_rps": _one(view, target, series, level, "throughput"),
+        "output_tokens_per_s": _one(view, target, series, level, "output_tokens_per_s"),
+        "goodput_rps": _one(view, target, series, level, "goodput"),
+    }
+
+
+def _find(cells: Sequence[Cell], target: str, series: str, level: int, metric: str) -> Estimate | None:
+    address = (Attempt.FIRST, target, series, level, metric)
+    return next((c.estimate for c in cells if (c.attempt, c.target, c.series, c.level, c.metric) == address), None)
+
+
+def _family(view: RunView, target: str, series: str, level: int, name: str) -> dict[str, Any] | None:
+    """The quantiles of a metric in ms; None if none of them could be estimated."""
+    found = {stat: _find(view.cells, target, series, level, f"{name}_{stat}") for stat in STATS}
+    return {s: _estimate(e, 1e3) for s, e in found.items()} if any(found.values()) else None
+
+
+def _one(view: RunView, target: str, series: str, level: int, metric: str) -> dict[str, Any] | None:
+    return _estimate(_find(view.cells, target, series, level, metric))
+
+
+def _estimate(estimate: Estimate | None, scale: float = 1.0) -> dict[str, Any] | None:
+    if estimate is None:
+        return None
+    return {
+        "point": estimate.point * scale,
+        "lower": None if estimate.lower is None else estimate.lower * scale,
+        "upper": None if estimate.upper is None else estimate.upper * scale,
+        "n": estimate.n,
+        "blocks": estimate.blocks,
+        "at_least": estimate.at_least,
+    }
+
+
+def _instrument(view: RunView) -> dict[str, Any] | None:
+    """Floor and ceiling of the calibration; the schedule lag is that of the run's worst leg."""
+    if not view.calibrations:
+        return None
+    worst = view.calibrations[0]
+    mine = [leg.health for leg in view.legs if leg.target != CONTROL]
+    lags = {
+        "p50": [h.schedule_lag_p50_ms for h in mine],
+        "p99": [h.schedule_lag_p99_ms for h in mine],
+        "max": [h.schedule_lag_max_ms for h in mine],
+    }
+    return {
+        "floor_ms": {"p50": worst.floor_p50_ms, "p99": worst.floor_p99_ms},
+        "ceiling_rps": worst.ceiling_rps,
+        "schedule_lag_ms": {
+            name: max((v for v in values if v is not None), default=None) for name, values in lags.items()
+        },
+    }

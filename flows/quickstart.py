@@ -1,0 +1,55 @@
+"""The product in a few minutes: a simulator, the sample log, quick nights, and a last night that is slower."""
+
+import asyncio
+from pathlib import Path
+from typing import Any, cast
+
+from prefect import State
+
+import config
+from config.settings import Settings
+from flows.cli_common import raise_as
+from flows.listen import LISTENER
+from flows.nightly import nightly
+from flows.terminal import Terminal
+from tasks.simulator.model import Distribution, SimConfig
+from tasks.simulator.process import SimulatorProcess
+
+SAMPLE = Path(config.__file__).parent / "samples" / "litellm.jsonl.gz"
+NIGHTS = 5
+SLOWER = 1.6
+SIMULATOR = SimConfig(slots=8, service_ms=20.0, distribution=Distribution.LOGNORMAL, cv=0.15, seed=7)
+
+
+def quickstart(settings: Settings, quiet: bool) -> dict[str, Any]:
+    """NIGHTS quiet nights, then one in which every request takes SLOWER times as long. The last night's outcome."""
+    with SimulatorProcess(SIMULATOR) as simulator, Terminal(quiet) as terminal:
+        terminal.say(f"simulator: {simulator.url}, 8 slots of 20 ms; log: {SAMPLE.name}, made by a real LiteLLM")
+        changes = [
+            f"targets.0.url={simulator.url}",
+            "targets.0.models={}",
+            f"capture.sources={[str(SAMPLE)]}",
+        ]
+        return asyncio.run(_nights(simulator, terminal, changes, settings))
+
+
+async def _nights(
+    simulator: SimulatorProcess, terminal: Terminal, changes: list[str], settings: Settings
+) -> dict[str, Any]:
+    LISTENER.set(terminal)
+    data: dict[str, Any] = {}
+    for night in range(1, NIGHTS + 2):
+        last = night == NIGHTS + 1
+        if last:
+            simulator.configure(slow_factor=SLOWER)
+            terminal.say(f"\nnight {night}: a change ships, and the gateway now takes {SLOWER:g} times as long")
+        else:
+            terminal.say(f"\nnight {night}: nothing changed")
+        state: State[Any] = await cast(Any, nightly)("quickstart", "", changes, True, return_state=True)
+        found = await state.result(raise_on_failure=False)
+        if isinstance(found, BaseException):
+            raise found
+        data = dict(found)
+        if "error" in data:
+            raise_as(data["error"], data["exit_code"])
+    return data
