@@ -1,0 +1,191 @@
+import math
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from storage.files import polars_schema
+from storage.records import Cell, Estimate, Failure, Health, Leg, Slo
+from tasks.stats.blocks import log_mean
+from tasks.stats.estimate import cells, little_check
+
+MS = 1_000_000
+QUIET = Health(0.1, 0.2, 0.3, 0.1, 0.1, None, None, 0, None, None)
+
+
+def leg(leg_id: str, **changes: Any) -> Leg:
+    facts: dict[str, Any] = {
+        "run_id": "r", "trial_id": "t", "leg_id": leg_id, "attempt": "first", "block": 1, "target": "gw",
+        "series": "sweep", "level": 2, "loop": "closed", "stream": True, "url": "http://127.0.0.1:1/v1", "model": "m",
+        "seed": 1, "workload_id": "w", "started_at": "2026-11-24T00:00:00+00:00", "duration_s": 1.0, "scheduled": 1,
+        "rows": 1, "measured": 1, "ok": 1, "failed": {}, "dropped": 0, "lost": 0, "validity": "valid", "reasons": [],
+        "stopped": None, "health": QUIET,
+    }  # fmt: skip
+    return Leg(**{**facts, **changes})
+
+
+def rows(leg_id: str, latencies_ms: list[float], **columns: Any) -> pl.DataFrame:
+    """Requests of one leg, one after the other from 0; `columns` overrides any column with a value or a list."""
+    n = len(latencies_ms)
+    ends = np.cumsum(np.array(latencies_ms) * MS).astype(int).tolist()
+    starts = [end - int(latency * MS) for end, latency in zip(ends, latencies_ms, strict=True)]
+    values: dict[str, Any] = {
+        "leg_id": leg_id, "trial_id": "t", "attempt": "first", "block": 1, "target": "gw", "level": 2,
+        "seq": list(range(n)), "phase": "measured", "intended_ns": starts, "sent_ns": starts, "end_ns": ends,
+        "stream": True, "status": 200, "model_asked": "m", **columns,
+    }  # fmt: skip
+    schema = polars_schema()
+    full = {name: value if isinstance(value := values.get(name), list) else [value] * n for name in schema}
+    return pl.DataFrame(full, schema=schema)
+
+
+def find(found: list[Cell], metric: str) -> Estimate | None:
+    return next((cell.estimate for cell in found if cell.metric == metric), None)
+
+
+def test_a_quantile_is_the_geometric_mean_of_its_blocks() -> None:
+    blocks = [rows("a", [10.0] * 20), rows("b", [40.0] * 20)]
+    found = find(cells(pl.concat(blocks), [leg("a"), leg("b", block=2)]), "latency_p50")
+    assert found is not None
+    assert found.point == pytest.approx(0.020)
+    assert (found.n, found.blocks) == (40, 2)
+
+
+def test_a_quantile_of_too_few_requests_is_absent() -> None:
+    found = cells(rows("a", [10.0] * 99), [leg("a")])
+    assert find(found, "latency_p95") is not None
+    assert find(found, "latency_p99") is None
+
+
+def test_one_block_has_a_point_and_no_interval() -> None:
+    found = find(cells(rows("a", [10.0] * 20), [leg("a")]), "latency_p50")
+    assert found is not None
+    assert (found.lower, found.upper) == (None, None)
+
+
+def test_a_timed_out_request_counts_at_its_age_and_says_at_least() -> None:
+    latencies = [10.0] * 18 + [500.0, 600.0]
+    failure: list[str | None] = [None] * 18 + [Failure.TIMEOUT_TOTAL, Failure.CENSORED]
+    found = cells(rows("a", latencies, failure=failure), [leg("a")])
+    p95, p50 = find(found, "latency_p95"), find(found, "latency_p50")
+    assert p95 is not None and p50 is not None
+    assert p95.point > 0.5 and p95.at_least
+    assert p50.point == pytest.approx(0.010) and not p50.at_least
+
+
+def test_a_fast_failure_is_an_error_and_no_latency() -> None:
+    failure: list[str | None] = [None] * 10 + [Failure.RATE_LIMITED] * 10
+    found = cells(rows("a", [100.0] * 10 + [1.0] * 10, failure=failure), [leg("a")])
+    p50, errors = find(found, "latency_p50"), find(found, "errors")
+    assert p50 is not None and p50.point == pytest.approx(0.1)
+    assert errors is not None and (errors.point, errors.n) == (0.5, 20)
+
+
+def test_throughput_of_a_closed_loop_is_concurrency_over_mean_latency() -> None:
+    found = find(cells(rows("a", [50.0] * 20, level=4), [leg("a", level=4)]), "throughput")
+    assert found is not None and found.point == pytest.approx(4 / 0.050)
+
+
+def test_throughput_counts_ok_requests_only() -> None:
+    failure: list[str | None] = [None, Failure.HTTP_5XX] * 10
+    found = find(cells(rows("a", [50.0] * 20, level=4, failure=failure), [leg("a", level=4)]), "throughput")
+    assert found is not None and found.point == pytest.approx(4 / 0.050 / 2)
+
+
+def test_no_rate_is_known_better_than_one_per_cent() -> None:
+    frame = pl.concat([rows(name, [50.0] * 20) for name in "abc"])
+    found = find(cells(frame, [leg(name, block=k) for k, name in enumerate("abc")]), "throughput")
+    assert found is not None and found.upper is not None
+    assert found.upper / found.point == pytest.approx(1.01)
+
+
+def test_goodput_counts_requests_inside_every_unscoped_objective() -> None:
+    slos = [Slo("p95(latency) < 60ms", "p95", "latency", 0.060, None), Slo("x", "p95", "latency", 0.001, 10)]
+    found = cells(rows("a", [50.0] * 15 + [70.0] * 5), [leg("a")], slos=slos)
+    throughput, goodput = find(found, "throughput"), find(found, "goodput")
+    assert throughput is not None and goodput is not None
+    assert goodput.point == pytest.approx(throughput.point * 0.75)
+
+
+def test_without_objectives_there_is_no_goodput() -> None:
+    assert find(cells(rows("a", [50.0] * 20), [leg("a")]), "goodput") is None
+
+
+def test_stream_metrics_come_from_the_stamps() -> None:
+    frame = rows(
+        "a",
+        [100.0] * 20,
+        first_token_ns=[k * 100 * MS + 30 * MS for k in range(20)],
+        last_token_ns=[k * 100 * MS + 90 * MS for k in range(20)],
+        output_tokens=4,
+        chunk_gaps_us=[[20_000, 20_000, 20_000]] * 20,
+    )
+    found = cells(frame, [leg("a")])
+    for metric, value in {"ttft_p50": 0.030, "tpot_p50": 0.020, "itl_p50": 0.020}.items():
+        estimate = find(found, metric)
+        assert estimate is not None and estimate.point == pytest.approx(value)
+    tokens = find(found, "output_tokens_per_s")
+    assert tokens is not None and tokens.point == pytest.approx(2 / 0.1 * 4)
+
+
+def test_warm_up_cool_down_invalid_and_calibration_legs_are_left_out() -> None:
+    frame = pl.concat(
+        [
+            rows("a", [10.0] * 20, phase=["warmup"] * 5 + ["measured"] * 10 + ["cooldown"] * 5),
+            rows("bad", [999.0] * 20),
+            rows("cal", [1.0] * 20),
+        ]
+    )
+    legs = [leg("a"), leg("bad", validity="invalid"), leg("cal", series="calibration")]
+    found = cells(frame, legs)
+    errors = find(found, "errors")
+    assert errors is not None and errors.n == 10
+    assert {cell.series for cell in found} == {"sweep"}
+
+
+def test_an_open_loop_leg_is_cut_into_five_blocks_and_knows_its_response_time() -> None:
+    frame = rows("a", [10.0] * 100, level=0, intended_ns=[k * 10 * MS - 5 * MS for k in range(100)])
+    found = cells(frame, [leg("a", series="replay", loop="open", level=0)])
+    latency, response = find(found, "latency_p50"), find(found, "response_p50")
+    rate = find(found, "throughput")
+    assert latency is not None and latency.blocks == 5 and latency.point == pytest.approx(0.010)
+    assert response is not None and response.point == pytest.approx(0.015)
+    assert rate is not None and rate.point == pytest.approx(100, rel=1e-6)
+
+
+def test_a_cell_without_a_success_has_only_its_error_rate_and_slow_latencies() -> None:
+    found = cells(rows("a", [10.0] * 20, failure="connect"), [leg("a")])
+    assert [cell.metric for cell in found] == ["errors"]
+
+
+def test_nothing_measured_gives_nothing() -> None:
+    assert cells(pl.DataFrame(schema=polars_schema()), [leg("a")]) == []
+    assert cells(pl.DataFrame(schema=polars_schema()), []) == []
+
+
+def test_littles_law_is_checked_against_the_cycle() -> None:
+    frame = rows("a", [100.0] * 20, intended_ns=[k * 100 * MS - 10 * MS for k in range(20)])
+    assert little_check(frame, [leg("a")])["a"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("q", [0.5, 0.95])
+def test_the_block_interval_covers_the_truth_19_times_in_20(q: float) -> None:
+    """5 blocks x 200 requests, AR(1) .4 inside a block, block luck 2.5 % (the design's own model)."""
+    from scipy.signal import lfilter
+    from scipy.stats import norm
+
+    from tasks.stats.quantiles import type8
+
+    rng = np.random.default_rng(20261124)
+    trials, covered = 2000, 0
+    truth = 0.3 * norm.ppf(q)
+    for _ in range(trials):
+        noise = lfilter([math.sqrt(1 - 0.16)], [1, -0.4], rng.standard_normal((5, 250)), axis=1)[:, 50:]
+        logs = 0.3 * noise + rng.normal(0, 0.025, (5, 1))
+        points = [type8(np.sort(np.exp(block)), q)[0] for block in logs]
+        found = log_mean(points, 1000)
+        assert found.lower is not None and found.upper is not None
+        covered += math.log(found.lower) <= truth <= math.log(found.upper)
+    error = 2 * math.sqrt(0.95 * 0.05 / trials)
+    assert 0.93 - error <= covered / trials <= 0.97 + error

@@ -1,0 +1,99 @@
+from typing import Any
+
+from storage.records import Cell, Estimate, Health, Leg, Slo
+from tasks.stats.ceiling import ceiling
+from tasks.stats.slo import check
+
+QUIET = Health(0.1, 0.2, 0.3, 0.1, 0.1, None, None, 0, None, None)
+REPLAY_SLO = Slo("p95(latency) < 500ms", "p95", "latency", 0.5, None)
+LEVEL_SLO = Slo("p95(latency){level=10} < 300ms", "p95", "latency", 0.3, 10)
+ERRORS_SLO = Slo("rate(errors) < 1%", "rate", "errors", 0.01, None)
+
+
+def cell(level: int, metric: str, point: float, *, series: str = "sweep", target: str = "gw", **rest: Any) -> Cell:
+    return Cell("first", target, series, level, metric, Estimate(point, None, None, 100, 5, **rest))
+
+
+def leg(level: int, **changes: Any) -> Leg:
+    facts: dict[str, Any] = {
+        "run_id": "r", "trial_id": "t", "leg_id": f"l{level}", "attempt": "first", "block": 1, "target": "gw",
+        "series": "sweep", "level": level, "loop": "closed", "stream": True, "url": "http://127.0.0.1:1/v1",
+        "model": "m", "seed": 1, "workload_id": "w", "started_at": "2026-11-24T00:00:00+00:00", "duration_s": 1.0,
+        "scheduled": 100, "rows": 100, "measured": 100, "ok": 100, "failed": {}, "dropped": 0, "lost": 0,
+        "validity": "valid", "reasons": [], "stopped": None, "health": QUIET,
+    }  # fmt: skip
+    return Leg(**{**facts, **changes})
+
+
+def test_an_unscoped_objective_judges_the_replay_and_not_the_levels() -> None:
+    found = check([REPLAY_SLO], [cell(0, "latency_p95", 0.4, series="replay"), cell(100, "latency_p95", 9.0)])
+    assert [(r.series, r.level, r.point, r.ok) for r in found] == [("replay", 0, 0.4, True)]
+
+
+def test_a_scoped_objective_judges_its_level() -> None:
+    found = check([LEVEL_SLO], [cell(10, "latency_p95", 0.31), cell(1, "latency_p95", 0.1)])
+    assert [(r.level, r.ok) for r in found] == [(10, False)]
+
+
+def test_no_data_never_passes() -> None:
+    assert [r.ok for r in check([LEVEL_SLO], [cell(1, "latency_p95", 0.1)])] == [None]
+    assert [r.ok for r in check([REPLAY_SLO], [cell(0, "errors", 0.0, series="replay")])] == [None]
+
+
+def test_a_quantile_that_is_only_known_from_below_passes_nothing_but_may_fail() -> None:
+    kept = check([REPLAY_SLO], [cell(0, "latency_p95", 0.4, series="replay", at_least=True)])
+    broken = check([REPLAY_SLO], [cell(0, "latency_p95", 0.6, series="replay", at_least=True)])
+    assert [r.ok for r in kept + broken] == [None, False]
+
+
+def test_an_error_objective_is_a_share() -> None:
+    found = check([ERRORS_SLO], [cell(0, "errors", 0.02, series="replay")])
+    assert [r.ok for r in found] == [False]
+
+
+def test_the_control_is_never_judged() -> None:
+    assert check([LEVEL_SLO], [cell(10, "latency_p95", 9.0, target="control")]) == []
+
+
+def rates(*points: float) -> list[Cell]:
+    return [cell(level, "throughput", point) for level, point in zip((1, 10, 50, 100), points, strict=False)]
+
+
+LEGS = [leg(level) for level in (1, 10, 50, 100)]
+
+
+def test_a_flat_top_is_the_ceiling() -> None:
+    found = ceiling("gw", rates(25, 250, 800, 805), LEGS)
+    assert found is not None
+    assert (found.throughput_rps.point, found.concurrency, found.reached, found.limited_by) == (
+        805,
+        50,
+        True,
+        "capacity",
+    )
+    assert found.knee == 50
+
+
+def test_a_rising_top_is_only_at_least() -> None:
+    found = ceiling("gw", rates(25, 250, 800, 1600), LEGS)
+    assert found is not None
+    assert (found.throughput_rps.point, found.reached, found.limited_by, found.knee) == (1600, False, "none", None)
+
+
+def test_one_level_finds_no_ceiling() -> None:
+    found = ceiling("gw", rates(25), [leg(1)])
+    assert found is not None and not found.reached
+
+
+def test_the_generator_as_the_limit_is_no_ceiling() -> None:
+    found = ceiling("gw", rates(25, 250, 250), [*LEGS[:3], leg(100, validity="invalid", reasons=["generator: busy"])])
+    assert found is not None and (found.reached, found.limited_by) == (False, "generator")
+
+
+def test_a_quota_is_named_as_the_limit() -> None:
+    found = ceiling("gw", rates(25, 250, 250, 251), [*LEGS[:3], leg(100, ok=60, failed={"rate_limited": 40})])
+    assert found is not None and found.limited_by == "quota"
+
+
+def test_without_throughput_there_is_no_ceiling() -> None:
+    assert ceiling("gw", [cell(1, "errors", 1.0)], LEGS) is None
