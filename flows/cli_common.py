@@ -62,7 +62,7 @@ def run_flow(call: Callable[[], Awaitable[Any]], quiet: bool) -> dict[str, Any]:
         with Terminal(quiet) as terminal:
             LISTENER.set(terminal)
             state = await call()
-            data = await state.result(raise_on_failure=False)
+            data = await state.aresult(raise_on_failure=False)
         if isinstance(data, BaseException):
             raise data
         return dict(data)

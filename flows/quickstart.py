@@ -1,6 +1,7 @@
 """The product in a few minutes: a simulator, the sample log, quick nights, and a last night that is slower."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from tasks.simulator.model import Distribution, SimConfig
 from tasks.simulator.process import SimulatorProcess
 
 SAMPLE = Path(config.__file__).parent / "samples" / "litellm.jsonl.gz"
+_NIGHTLY = cast("Callable[..., Awaitable[State[Any]]]", nightly)  # with return_state=True it returns a State
 NIGHTS = 5
 SLOWER = 1.6
 SIMULATOR = SimConfig(slots=8, service_ms=20.0, distribution=Distribution.LOGNORMAL, cv=0.15, seed=7)
@@ -45,8 +47,8 @@ async def _nights(
             terminal.say(f"\nnight {night}: a change ships, and the gateway now takes {SLOWER:g} times as long")
         else:
             terminal.say(f"\nnight {night}: nothing changed")
-        state: State[Any] = await cast(Any, nightly)("quickstart", "", changes, True, return_state=True)
-        found = await state.result(raise_on_failure=False)
+        state: State[Any] = await _NIGHTLY("quickstart", "", changes, True, return_state=True)
+        found = await state.aresult(raise_on_failure=False)
         if isinstance(found, BaseException):
             raise found
         data = dict(found)

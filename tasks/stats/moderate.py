@@ -1,0 +1,65 @@
+"""History of one cell -> where tonight should lie: mean, moderated spread, degrees of freedom."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tasks.stats.nights import Floats
+from tasks.stats.rules import GateRules
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What the cell's nights say by themselves, outlying nights dropped."""
+
+    mean: float
+    variance: float
+    n: int
+    nights: int  # before any was dropped
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Tonight − mean, over `sd`, follows Student's t with `df` degrees of freedom when nothing changed."""
+
+    mean: float
+    sd: float  # s'·√(1 + 1/n)
+    df: float
+    nights: int
+
+
+def own(past: Floats, rules: GateRules) -> Own | None:
+    """Hampel's rule (|y − median| > 3.5 · 1.4826 · MAD is dropped), then mean and variance. None without two nights."""
+    known = past[~np.isnan(past)]
+    nights = len(known)
+    if nights < 2:
+        return None
+    if nights >= rules.hampel_from:
+        away = np.abs(known - np.median(known))
+        mad = float(np.median(away))
+        if mad > 0:
+            known = known[away <= rules.hampel_k * 1.4826 * mad]
+    return Own(float(known.mean()), float(known.var(ddof=1)), len(known), nights)
+
+
+def level(cell: Own, peers: float, cv: float, rules: GateRules) -> Expected:
+    """A level; `peers`: mean variance over the levels of its metric; `cv`: the metric's prior.
+
+    Moderated variance: (d0·s0² + df·s²) / (d0 + df), with d0 + df degrees of freedom (Smyth 2004).
+    """
+    if cell.nights < rules.many_nights:
+        return _moderated(cell, max(cv * cv, peers), rules.few_df)
+    return _moderated(cell, peers, rules.level_df)
+
+
+def mean_over_levels(cell: Own, cv: float, rules: GateRules) -> Expected:
+    """The mean over levels."""
+    if cell.nights < rules.many_nights:
+        return _moderated(cell, max(cv * cv, cell.variance), rules.few_df)
+    return _moderated(cell, cv * cv / 2, rules.mean_df)
+
+
+def _moderated(cell: Own, s0: float, d0: float) -> Expected:
+    df = cell.n - 1
+    variance = (d0 * s0 + df * cell.variance) / (d0 + df)
+    return Expected(cell.mean, float(np.sqrt(variance * (1 + 1 / cell.n))), d0 + df, cell.nights)
