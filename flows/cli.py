@@ -3,15 +3,15 @@
 import sys
 from typing import Annotated
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from flows import cli_measure, cli_memory, cli_operate, cli_workload
 
 app = typer.Typer(
     name="gatebench",
     help="A nightly benchmark for LLM gateways that can be trusted: capture, replay, sweep, judge, alert.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -28,11 +28,14 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Every command explains itself: `gatebench COMMAND --help`."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 for part in (cli_measure, cli_workload, cli_memory, cli_operate):
@@ -52,13 +55,10 @@ def run(arguments: list[str]) -> int:
 
     try:
         code = app(arguments, standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        typer.echo(error.format_message())
-        return 0
-    except click.ClickException as error:
+    except TyperException as error:
         return _say(error.format_message(), 2)
-    except (click.Abort, KeyboardInterrupt):
-        return _say("interrupted; what was measured so far is kept", 130)
+    except (typer.Abort, KeyboardInterrupt):
+        code = 130
     except PlanError as error:
         return _say(str(error), 2)
     except ValidationError as error:
@@ -67,6 +67,8 @@ def run(arguments: list[str]) -> int:
         return _say(f"settings: {where}: {first['msg']}", 2)
     except GatebenchError as error:
         return _say(str(error), error.exit_code)
+    if code == 130:
+        return _say("interrupted; what was measured so far is kept", 130)
     return code if isinstance(code, int) else 0
 
 

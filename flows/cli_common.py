@@ -49,8 +49,10 @@ def quiet_prefect(home: Path) -> None:
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     }.items():
         os.environ.setdefault(name, value)
-    if "PREFECT_API_URL" not in os.environ:
-        os.environ.setdefault("PREFECT_HOME", str(home / "prefect"))
+    if "PREFECT_API_URL" not in os.environ and "PREFECT_HOME" not in os.environ:
+        from storage.disk import make_folder
+
+        os.environ["PREFECT_HOME"] = str(make_folder(home / "prefect"))
 
 
 def run_flow(call: Callable[[], Awaitable[Any]], quiet: bool) -> dict[str, Any]:

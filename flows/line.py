@@ -322,7 +322,7 @@ class _Night:
         page = await report(self.run_id)
         await publish(self.run_id)
         for delivery in await alert(self.run_id, self.plan):
-            say(f"alert to {delivery.channel}: {'sent' if delivery.ok else delivery.error}")
+            say(f"alert to {delivery.channel}: {'sent' if delivery.ok else f'failed, {delivery.error}'}")
         text = headline(await asyncio.to_thread(view_of, self.run_id, self.settings))
         say(text)
         say(f"report: {page}")

@@ -22,11 +22,11 @@ def judge_errors(target: str, cell: Cell, levels: int, *, confirmed: bool, rules
     if math.isnan(rate):
         return say(Word.INCONCLUSIVE, "no data tonight")
     if nights < rules.least_nights:
-        return say(Word.INCONCLUSIVE, f"{nights} nights of history; {rules.least_nights} are needed")
+        return say(Word.INCONCLUSIVE, f"{nights_words(nights)} of history; {rules.least_nights} are needed")
     usual, rho = _moments(cell.past[known], cell.past_n[known], rules)
     p = _upper_mid_p(rate, cell.tonight_n, usual, rho)
-    effect = rate / usual - 1
-    if p >= rules.error_alpha / max(levels, 1) or effect <= 0:
+    effect = rate / usual - 1 if (cell.past[known] > 0).any() else None  # no ratio to a history without errors
+    if p >= rules.error_alpha / max(levels, 1) or rate <= usual:
         return say(Word.UNCHANGED, "", effect, p)
     if not confirmed or math.isnan(cell.again):
         return say(Word.INCONCLUSIVE, "candidate", effect, p)
@@ -34,6 +34,10 @@ def judge_errors(target: str, cell: Cell, levels: int, *, confirmed: bool, rules
     if again < rules.confirm_p:
         return say(Word.REGRESSED, f"{rate:.2%} of requests failed, {usual:.2%} usually", effect, p)
     return say(Word.UNCHANGED, "not confirmed", effect, p)
+
+
+def nights_words(n: int) -> str:
+    return f"{n} night" if n == 1 else f"{n} nights"
 
 
 def _moments(rates: np.ndarray, sizes: np.ndarray, rules: GateRules) -> tuple[float, float]:

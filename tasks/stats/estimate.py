@@ -108,18 +108,14 @@ def _of_group(group: pl.DataFrame, level: int, closed: bool, judged: bool) -> It
         values = [np.asarray(block[name], dtype=np.float64) for block in blocks]
         stuck = [block["stuck_from"] for block in blocks] if name == "latency" else [None] * len(blocks)
         yield from _distribution(name, values, stuck)
-    rates = [
-        rate
-        for block, after in zip(blocks, [*blocks[1:], None], strict=True)
-        if (rate := _rates(block, after, level, closed))
-    ]
+    rates = _closed_rates(blocks, level) if closed else _open_rates(blocks)
     n = sum(block["ok"] for block in blocks)
-    if len(rates) == len(blocks):
+    if rates:
         yield from _rate("throughput", [r.throughput for r in rates], n)
         if judged:
             yield from _rate("goodput", [r.goodput for r in rates], n)
         tokens = [r.tokens for r in rates if r.tokens is not None]
-        if len(tokens) == len(blocks):
+        if len(tokens) == len(rates):
             yield from _rate("output_tokens_per_s", tokens, n)
     total = sum(block["n"] for block in blocks)
     yield "errors", share(total - n, total)
@@ -144,27 +140,33 @@ def _distribution(
         yield f"{name}_mean", log_mean(means, n, at_least=any(s is not None for s in stuck))
 
 
-def _rates(block: dict[str, Any], after: dict[str, Any] | None, level: int, closed: bool) -> _Rates | None:
-    """Closed loop, Little's law: level ÷ mean time in the system is what passes through, ok or not; of that the ok
-    share counts. Time in the system is that of ok, timed-out and censored requests. Open loop: ok requests of a piece ÷
-    the time to the beginning of the next (for the last piece: its own span, scaled by n ÷ (n − 1))."""
-    ok, n = block["ok"], block["n"]
-    if not ok:
-        return None
-    if closed:
-        mean = float(np.mean(block["latency"]))
+def _closed_rates(blocks: list[dict[str, Any]], level: int) -> list[_Rates]:
+    """Little's law a block: level ÷ mean time in the system is what passes through, ok or not; of that the ok share
+    counts. Time in the system is that of ok, timed-out and censored requests. Empty if a block has none ok."""
+    rates = []
+    for block in blocks:
+        mean = float(np.mean(block["latency"])) if block["ok"] else 0.0
         if mean <= 0:
-            return None
-        all_rate = level / mean
-    else:
-        same_leg = after is not None and after["leg_id"] == block["leg_id"]
-        span = (after["from_ns"] if same_leg and after is not None else block["to_ns"]) - block["from_ns"]
-        if span <= 0 or n < 2:
-            return None
-        all_rate = (n if same_leg else n - 1) / (span * metrics.NS)
-    throughput = all_rate * ok / n
+            return []
+        rates.append(_share_out(level / mean, block))
+    return rates
+
+
+def _open_rates(blocks: list[dict[str, Any]]) -> list[_Rates]:
+    """Requests ÷ the time over which they were due, whole: the pieces differ by the traffic's own bursts, which is no
+    measure of error, so there is no interval."""
+    names = ("n", "ok", "good", "tokens", "with_tokens")
+    whole = {name: sum(block[name] for block in blocks) for name in names}
+    span = max(block["to_ns"] for block in blocks) - min(block["from_ns"] for block in blocks)
+    if not whole["ok"] or span <= 0:
+        return []
+    return [_share_out((whole["n"] - 1) / (span * metrics.NS), whole)]
+
+
+def _share_out(rate: float, block: dict[str, Any]) -> _Rates:
+    throughput = rate * block["ok"] / block["n"]
     tokens = throughput * block["tokens"] / block["with_tokens"] if block["with_tokens"] else None
-    return _Rates(throughput, all_rate * block["good"] / n, tokens)
+    return _Rates(throughput, rate * block["good"] / block["n"], tokens)
 
 
 def _rate(name: str, values: Sequence[float], n: int) -> Iterator[tuple[str, Estimate]]:

@@ -15,7 +15,7 @@ from scipy.stats import t as student
 
 from storage.records import Verdict, Word
 from tasks.stats.control import adjust, moved, slope
-from tasks.stats.errors import judge_errors
+from tasks.stats.errors import judge_errors, nights_words
 from tasks.stats.moderate import Expected, level, mean_over_levels, own
 from tasks.stats.nights import ERRORS, Cell, Floats, Nights, arrange
 from tasks.stats.rules import GateRules
@@ -203,7 +203,7 @@ def _unready(target: str, test: _Test, rules: GateRules) -> Verdict:
     if math.isnan(test.tonight):
         reason = NO_DATA
     else:
-        reason = f"{test.nights} nights of history; {rules.least_nights} are needed"
+        reason = f"{nights_words(test.nights)} of history; {rules.least_nights} are needed"
         if test.warn is not None and abs(math.expm1(test.warn)) >= rules.warn_effect:
             reason += f"; warning: {math.expm1(test.warn):+.0%}"
     effect = None if test.warn is None else math.expm1(test.warn)

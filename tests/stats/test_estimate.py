@@ -151,7 +151,7 @@ def test_an_open_loop_leg_is_cut_into_five_blocks_and_knows_its_response_time() 
     rate = find(found, "throughput")
     assert latency is not None and latency.blocks == 5 and latency.point == pytest.approx(0.010)
     assert response is not None and response.point == pytest.approx(0.015)
-    assert rate is not None and rate.point == pytest.approx(100, rel=1e-6)
+    assert rate is not None and rate.point == pytest.approx(100, rel=1e-6) and rate.lower is None
 
 
 def test_a_cell_without_a_success_has_only_its_error_rate_and_slow_latencies() -> None:
