@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from flows import cli_measure, cli_memory, cli_operate, cli_workload
+from flows import cli_measure, cli_memory, cli_operate, cli_prefect, cli_workload
 
 app = typer.Typer(
     name="gatebench",
@@ -38,7 +38,7 @@ def root(
         typer.echo(context.get_help())
 
 
-for part in (cli_measure, cli_workload, cli_memory, cli_operate):
+for part in (cli_measure, cli_workload, cli_memory, cli_operate, cli_prefect):
     part.register(app)
 
 
@@ -73,7 +73,8 @@ def run(arguments: list[str]) -> int:
 
 
 def _say(text: str, code: int) -> int:
-    typer.echo(f"gatebench: {text}", err=True)
+    if text:  # empty: help was printed
+        typer.echo(f"gatebench: {text}", err=True)
     return code
 
 

@@ -1,0 +1,119 @@
+"""A Prefect server and a worker on this machine, as long as somebody wants them."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from storage.disk import make_folder
+from storage.errors import GatebenchError, UsageError
+
+HARDENED = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_SERVER_UI_V2_ENABLED": "false",
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+}
+START_S = 120.0
+STOP_S = 20.0
+
+
+def environment(home: Path, port: int) -> dict[str, str]:
+    """What server, worker and flows are started with: history under the data root, closed to other pages."""
+    prefect = make_folder(home / "prefect")
+    origin = f"http://127.0.0.1:{port}"
+    auth = os.environ.get("PREFECT_SERVER_API_AUTH_STRING")
+    return {
+        **HARDENED,
+        **os.environ,
+        "GATEBENCH_HOME": str(home),
+        "PREFECT_HOME": str(prefect),
+        "PREFECT_API_URL": f"{origin}/api",
+        "PREFECT_UI_URL": origin,
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": origin,
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+        "PYTHONSAFEPATH": "1",
+        **({"PREFECT_API_AUTH_STRING": auth} if auth else {}),
+    }
+
+
+@contextlib.contextmanager
+def server(home: Path, port: int) -> Iterator[dict[str, str]]:
+    """The server, listening on 127.0.0.1; yields the environment of its clients. Raises UsageError if the port is
+    taken, GatebenchError if it does not come up."""
+    _free(port)
+    env = environment(home, port)
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with _process(command, env, home, home / "prefect" / "server.log") as process:
+        _wait_until_healthy(f"{env['PREFECT_API_URL']}/health", process, home / "prefect" / "server.log")
+        yield env
+
+
+@contextlib.contextmanager
+def worker(env: Mapping[str, str], pool: str, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process worker of `pool`, at work in `folder`."""
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
+    with _process(command, env, folder, Path(env["PREFECT_HOME"]) / "worker.log") as process:
+        yield process
+
+
+def _free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise UsageError(f"port {port} is taken on this machine; choose another with --port") from None
+
+
+@contextlib.contextmanager
+def _process(
+    command: list[str], env: Mapping[str, str], folder: Path, log: Path
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process in a session of its own, so that a Ctrl-C meant for us does not reach it; ended with the block."""
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            command, env=dict(env), cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """SIGINT as Ctrl-C would, SIGTERM to its whole session, at last SIGKILL."""
+    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            if kind is signal.SIGINT:
+                process.send_signal(kind)
+            else:
+                os.killpg(process.pid, kind)
+        try:
+            process.wait(STOP_S if kind is signal.SIGINT else 5)
+        except subprocess.TimeoutExpired:
+            continue
+        break
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # whoever of its session outlived it
+
+
+def _wait_until_healthy(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise GatebenchError(f"the Prefect server ended at once; its last words are in {log}")
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own URL
+            if answer.status == 200:
+                return
+        time.sleep(0.3)
+    raise GatebenchError(f"the Prefect server did not answer within {START_S:.0f} s; see {log}")
