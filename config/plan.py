@@ -302,7 +302,14 @@ def make_plan(raw: dict[str, Any], where: str) -> Plan:
     try:
         return Plan.model_validate(raw)
     except ValidationError as error:
-        raise PlanError(f"{where}: " + "; ".join(_complaint(e) for e in error.errors())) from None
+        found = error.errors()
+        # A tuple whose only item is refused is also called too short: that is no second mistake.
+        causes = [
+            e
+            for e in found
+            if not (e["type"] == "too_short" and any(e["loc"] == o["loc"][:1] != o["loc"] for o in found))
+        ]
+        raise PlanError(f"{where}: " + "; ".join(_complaint(e) for e in causes)) from None
 
 
 def _override(raw: dict[str, Any], text: str) -> None:
