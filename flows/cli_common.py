@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -73,6 +74,17 @@ def run_flow(call: Callable[[], Awaitable[Any]], quiet: bool) -> dict[str, Any]:
     if "error" in data:
         raise_as(data["error"], data["exit_code"])
     return data
+
+
+def stop_on_signals() -> None:
+    """SIGTERM ends a command as Ctrl-C does; and Ctrl-C does so even where a shell started us in the background with it
+    ignored, which our own processes would inherit."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(kind, stop)
 
 
 def raise_as(text: str, code: int) -> None:

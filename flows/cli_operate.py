@@ -41,6 +41,7 @@ def simulate(
     common.enter(home)
     import time
 
+    common.stop_on_signals()
     from tasks.simulator.model import Distribution, SimConfig, parse_fault
     from tasks.simulator.process import SimulatorProcess
 

@@ -64,17 +64,13 @@ def up(
     Example: `gatebench up --port 4200 --plan my-gateway.toml`
     """
     settings = common.enter(home)
-    import signal
     import time
 
     from deployments.local import server, worker
     from storage.disk import make_folder
     from storage.errors import GatebenchError
 
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
+    common.stop_on_signals()
     folder = make_folder(settings.home_path)
     try:
         with server(folder, port) as env:

@@ -156,7 +156,7 @@ def _leg(setting: Setting, target: TargetSpec, *, leg_id: str, **rest: object) -
         run_id=setting.run_id,
         target=target,
         leg_id=leg_id,
-        folder=str(RunFiles(setting.runs_path, setting.run_id).leg_folder(leg_id)),
+        folder=str(RunFiles(setting.runs_path, setting.run_id).folder / leg_id),
         workload=setting.workload,
         workload_id=setting.workload_id,
         seed=plan.seed,
