@@ -1,0 +1,174 @@
+"""What `--json` writes, in the contract's words and in milliseconds."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+import pytest
+
+from flows.outputs import judge_json, night_json, open_json, sweep_json
+from storage.records import Calibration, Ceiling, Cell, Estimate, Health, Leg, Run, Series, Slo, SloResult, Verdict
+from tasks.report.view import RunView
+
+HEALTH = Health(0.1, 0.5, 2.0, 0.3, 0.2, None, 200.0, 0, 40, 1024)
+
+
+@pytest.fixture
+def view(make: Callable[..., Any]) -> RunView:
+    """A sweep at 1 and 4 of which only 1 was measured, twice; and a replay."""
+    run = Run(
+        run_id="r1",
+        flow="sweep",
+        plan_name="test",
+        status="completed",
+        scheduled=False,
+        started_at="2026-11-24T03:30:00+00:00",
+        ended_at="2026-11-24T03:40:00+00:00",
+        verdict="unchanged",
+        exit_code=0,
+        reason=None,
+        workload_id="w1",
+        seed=1,
+        fingerprint="f1",
+        plan=make().model_dump(mode="json"),
+        environment={"cpu_model": "Fast", "cores": 2},
+        path="/data/runs/r1",
+        report="/data/runs/r1/report.html",
+    )
+    base = Leg(
+        run_id="r1",
+        trial_id="t1",
+        leg_id="b1",
+        attempt="first",
+        block=1,
+        target="gw",
+        series="sweep",
+        level=1,
+        loop="closed",
+        stream=True,
+        url="",
+        model="m",
+        seed=1,
+        workload_id="w1",
+        started_at="2026-11-24T03:31:00+00:00",
+        duration_s=1.0,
+        scheduled=20,
+        rows=22,
+        measured=20,
+        ok=19,
+        failed={"http_5xx": 1},
+        dropped=0,
+        lost=0,
+        validity="valid",
+        reasons=[],
+        stopped=None,
+        health=HEALTH,
+    )
+    legs = [
+        base,
+        replace(base, leg_id="b2", block=2, validity="suspect", reasons=["late"], failed={"http_5xx": 1, "reset": 2}),
+        replace(base, leg_id="again", attempt="confirm", ok=0, failed={"empty": 20}),
+        replace(base, leg_id="c", target="control", health=replace(HEALTH, schedule_lag_max_ms=99.0)),
+        replace(base, leg_id="p", trial_id="p", series="replay", level=0, loop="open"),
+    ]
+    cells = [
+        Cell("first", "gw", "sweep", 1, "latency_p50", Estimate(0.04, 0.039, 0.041, 40, 2)),
+        Cell("first", "gw", "sweep", 1, "latency_p99", Estimate(0.09, None, None, 40, 2, at_least=True)),
+        Cell("first", "gw", "sweep", 1, "throughput", Estimate(24.5, 24.0, 25.0, 40, 2)),
+        Cell("confirm", "gw", "sweep", 1, "latency_p50", Estimate(9.0, 8.0, 10.0, 40, 2)),
+        Cell("first", "gw", "replay", 0, "response_p50", Estimate(0.05, None, None, 20, 1)),
+    ]
+    nights = pl.DataFrame(
+        [(night, "gw", "sweep", 1, "latency_p50", 0.04, 40) for night in (0, 0, 1)],
+        schema=["night", "target", "series", "level", "metric", "value", "n"],
+        orient="row",
+    )
+    return RunView(
+        run=run,
+        legs=legs,
+        cells=cells,
+        verdicts=[Verdict("gw", "sweep", "latency_p50", 1, 0.01, -0.02, 0.04, 0.3, 0.09, "unchanged", "")],
+        slo_results=[SloResult(Slo("p95(latency) < 1s", "p95", "latency", 1.0, None), "gw", "replay", 0, 0.05, True)],
+        ceilings=[Ceiling("gw", Estimate(24.5, 24.0, 25.0, 40, 2), 1, False, "none")],
+        calibrations=[Calibration(True, 0.3, 0.9, 9000.0)],
+        history=nights,
+        profile=None,
+        profile_words=None,
+        baseline_runs=[],
+    )
+
+
+def test_a_sweep_has_the_contract_s_keys(view):
+    found = sweep_json(view)
+    wanted = {"schema", "run_id", "target", "requests_per_level", "levels", "ceiling", "instrument", "fingerprint"}
+    assert wanted | {"report"} <= set(found)
+    assert found["schema"] == "gatebench.sweep/1"
+    assert found["target"] == {"name": "gw", "url": "http://127.0.0.1:4000/v1", "model": "m"}
+    of_level = (
+        "concurrency requests ok failed dropped validity reasons latency_ms ttft_ms tpot_ms itl_ms throughput_rps"
+    )
+    assert set(of_level.split()) | {"output_tokens_per_s", "goodput_rps"} <= set(found["levels"][0])
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_a_level_sums_its_blocks_and_leaves_the_confirm_and_the_control_out(view):
+    (level,) = sweep_json(view)["levels"]
+    assert (level["concurrency"], level["requests"], level["ok"]) == (1, 40, 38)
+    assert level["failed"] == {"http_5xx": 2, "reset": 2}
+    assert (level["validity"], level["reasons"]) == ("suspect", ["late"])
+
+
+def test_seconds_become_milliseconds_and_what_is_not_known_is_null(view):
+    (level,) = sweep_json(view)["levels"]
+    p50 = level["latency_ms"]["p50"]
+    assert (p50["point"], p50["lower"], p50["upper"]) == pytest.approx((40.0, 39.0, 41.0))
+    assert (p50["n"], p50["blocks"], p50["at_least"]) == (40, 2, False)
+    p99 = level["latency_ms"]["p99"]
+    assert (p99["lower"], p99["upper"], p99["at_least"]) == (None, None, True)
+    assert level["latency_ms"]["p95"] is None
+    assert (level["ttft_ms"], level["goodput_rps"]) == (None, None)
+    assert level["throughput_rps"]["point"] == 24.5
+
+
+def test_the_ceiling_says_whether_it_was_reached_and_what_limited_it(view):
+    ceiling = sweep_json(view)["ceiling"]
+    assert (ceiling["throughput_rps"]["point"], ceiling["concurrency"]) == (24.5, 1)
+    assert (ceiling["reached"], ceiling["limited_by"]) == (False, "none")
+    assert sweep_json(replace(view, ceilings=[]))["ceiling"] is None
+
+
+def test_the_instrument_stands_beside_the_result_with_the_worst_lag_of_a_target(view):
+    assert sweep_json(view)["instrument"] == {
+        "floor_ms": {"p50": 0.3, "p99": 0.9},
+        "ceiling_rps": 9000.0,
+        "schedule_lag_ms": {"p50": 0.1, "p99": 0.5, "max": 2.0},
+    }
+    assert sweep_json(replace(view, calibrations=[]))["instrument"] is None
+
+
+def test_an_open_loop_is_one_trial_a_target_with_its_response_times(view):
+    found = open_json(view, Series.REPLAY)
+    assert found["schema"] == "gatebench.replay/1"
+    (trial,) = found["trials"]
+    assert (trial["target"], trial["response_ms"]["p50"]["point"]) == ("gw", 50.0)
+    assert open_json(view, Series.LOAD)["trials"] == []
+
+
+def test_a_night_holds_verdicts_objectives_levels_and_the_replay(view):
+    found = night_json(view)
+    assert (found["schema"], found["verdict"], found["history_n"]) == ("gatebench.nightly/1", "unchanged", 2)
+    assert [verdict["verdict"] for verdict in found["verdicts"]] == ["unchanged"]
+    assert found["slos"][0]["ok"] is True
+    (target,) = found["targets"]
+    assert [level["concurrency"] for level in target["levels"]] == [1]
+    assert target["replay"]["requests"] == 20
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_a_judgement_names_the_run_the_word_and_the_nights_behind_it(view):
+    found = judge_json(view)
+    assert (found["schema"], found["run_id"], found["verdict"]) == ("gatebench.judge/1", "r1", "unchanged")
+    assert (found["history_n"], len(found["verdicts"])) == (2, 1)
+    assert judge_json(replace(view, history=None))["history_n"] == 0

@@ -1,0 +1,90 @@
+"""What is left of a budget, leg by leg."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from config.plan import Budget
+from flows.spending import Spending
+from storage.files import RunFiles, polars_schema
+from storage.records import Health, Leg
+from tasks.load.spec import BudgetSpec
+
+PRICED = BudgetSpec(input_price=1.0, output_price=10.0)
+LEG = Leg(
+    run_id="r1",
+    trial_id="t",
+    leg_id="a",
+    attempt="first",
+    block=1,
+    target="gw",
+    series="sweep",
+    level=1,
+    loop="closed",
+    stream=True,
+    url="",
+    model="m",
+    seed=1,
+    workload_id="w",
+    started_at="2026-11-24T03:30:00+00:00",
+    duration_s=1.0,
+    scheduled=2,
+    rows=2,
+    measured=2,
+    ok=2,
+    failed={},
+    dropped=0,
+    lost=0,
+    validity="valid",
+    reasons=[],
+    stopped=None,
+    health=Health(None, None, None, None, None, None, None, 0, None, None),
+)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> RunFiles:
+    found = RunFiles(tmp_path, "r1")
+    rows: dict[str, Any] = {
+        "leg_id": ["a", "a", "b"],
+        "input_tokens": [100, 200, 5000],
+        "output_tokens": [10, None, 70],
+    }
+    frame = pl.concat([pl.DataFrame(schema=polars_schema()), pl.DataFrame(rows)], how="diagonal")
+    for leg_id in ("a", "b"):
+        frame.filter(pl.col("leg_id") == leg_id).write_parquet(found.leg_folder(leg_id) / "part-00000.parquet")
+    return found
+
+
+def test_without_a_budget_nothing_is_limited(files):
+    spending = Spending(Budget(), files)
+    spending.add(LEG, PRICED)
+    assert spending.left(PRICED) == PRICED
+
+
+def test_requests_tokens_and_money_of_a_leg_are_taken_off(files):
+    spending = Spending(Budget(requests=10, output_tokens=100, usd=0.01, wall_s=1000), files)
+    spending.add(LEG, PRICED)
+    left = spending.left(PRICED)
+    assert (left.requests, left.output_tokens) == (8, 90)
+    assert left.usd == pytest.approx(0.01 - (300 * 1.0 + 10 * 10.0) / 1e6)
+    assert left.wall_s is not None
+    assert 0 < left.wall_s <= 1000
+
+
+def test_the_control_is_free(files):
+    spending = Spending(Budget(requests=10, output_tokens=100), files)
+    spending.add(replace(LEG, target="control"), PRICED)
+    assert (spending.left(PRICED).requests, spending.left(PRICED).output_tokens) == (10, 100)
+
+
+def test_of_a_budget_that_is_spent_the_least_is_left_and_never_less(files):
+    spending = Spending(Budget(requests=1, output_tokens=5, usd=1e-9), files)
+    spending.add(LEG, PRICED)
+    left = spending.left(PRICED)
+    assert (left.requests, left.output_tokens) == (1, 1)
+    assert left.usd is not None
+    assert left.usd > 0
