@@ -7,7 +7,7 @@ candidate must be seen again in a second measurement of the same night.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -78,7 +78,10 @@ def judge(
         errors = [cell for cell in cells if cell.metric == ERRORS]
         for cell in errors:
             levels = sum(1 for other in errors if other.series == cell.series)
-            found.append(judge_errors(target, cell, levels, confirmed=confirm is not None, rules=rules))
+            said = judge_errors(target, cell, levels, confirmed=confirm is not None, rules=rules)
+            if away is not None and said.verdict == Word.UNCHANGED:
+                said = replace(said, verdict=Word.INCONCLUSIVE.value, reason=_control_words(away))
+            found.append(said)
     return found
 
 
@@ -168,13 +171,17 @@ def _family(
             continue
         word, reason = Word.UNCHANGED, ""
         if away is not None:
-            word, reason = Word.INCONCLUSIVE, f"control moved by {away:+.1%}"
+            word, reason = Word.INCONCLUSIVE, _control_words(away)
         elif up[id(test)] and math.expm1(test.effect) >= rules.min_effect:
             word, reason = _decide(test, tests, Word.REGRESSED, confirmed, rules)
         elif down[id(test)] and math.expm1(-test.effect) >= rules.min_effect:
             word, reason = _decide(test, tests, Word.IMPROVED, confirmed, rules)
         found.append(_verdict(target, test, p_of[id(test)], len(ready), word, reason, rules))
     return found
+
+
+def _control_words(away: float) -> str:
+    return f"control moved by {away:+.1%}"
 
 
 def _decide(test: _Test, tests: Sequence[_Test], word: Word, confirmed: bool, rules: GateRules) -> tuple[Word, str]:
@@ -204,7 +211,7 @@ def _unready(target: str, test: _Test, rules: GateRules) -> Verdict:
         reason = NO_DATA
     else:
         reason = f"{nights_words(test.nights)} of history; {rules.least_nights} are needed"
-        if test.warn is not None and abs(math.expm1(test.warn)) >= rules.warn_effect:
+        if test.warn is not None and math.expm1(test.warn) >= rules.warn_effect:
             reason += f"; warning: {math.expm1(test.warn):+.0%}"
     effect = None if test.warn is None else math.expm1(test.warn)
     word = Word.INCONCLUSIVE.value

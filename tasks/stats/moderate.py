@@ -7,6 +7,8 @@ import numpy as np
 from tasks.stats.nights import Floats
 from tasks.stats.rules import GateRules
 
+LEAST_SD = 1e-9
+
 
 @dataclass(frozen=True, slots=True)
 class Own:
@@ -62,4 +64,6 @@ def mean_over_levels(cell: Own, cv: float, rules: GateRules) -> Expected:
 def _moderated(cell: Own, s0: float, d0: float) -> Expected:
     df = cell.n - 1
     variance = (d0 * s0 + df * cell.variance) / (d0 + df)
-    return Expected(cell.mean, float(np.sqrt(variance * (1 + 1 / cell.n))), d0 + df, cell.nights)
+    # A history without any spread has no sd to divide by: an equal night is then p = .5, any other a sure move.
+    sd = max(float(np.sqrt(variance * (1 + 1 / cell.n))), LEAST_SD)
+    return Expected(cell.mean, sd, d0 + df, cell.nights)

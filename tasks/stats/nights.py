@@ -41,9 +41,10 @@ class Nights:
 
 def arrange(history: pl.DataFrame, tonight: pl.DataFrame, confirm: pl.DataFrame | None, control: str | None) -> Nights:
     """Pivot the three frames once; rows may be in any order."""
-    nights = {night: k for k, night in enumerate(sorted(set(history["night"].to_list())))}
+    rows = _rows(history)
+    nights = {night: k for k, night in enumerate(sorted({row[0] for row in rows}))}
     past: dict[tuple[str, str, str, int], tuple[Floats, Floats]] = {}
-    for night, target, series, level, metric, value, n in _rows(history):
+    for night, target, series, level, metric, value, n in rows:
         key = (target, series, metric, level)
         if key not in past:
             past[key] = (np.full(len(nights), np.nan), np.full(len(nights), np.nan))
@@ -73,14 +74,20 @@ def arrange(history: pl.DataFrame, tonight: pl.DataFrame, confirm: pl.DataFrame 
     )
 
 
-def _rows(frame: pl.DataFrame):  # type: ignore[no-untyped-def]
-    return frame.select("night", "target", "series", "level", "metric", "value", "n").iter_rows()
+Row = tuple[int, str, str, int, str, float | None, float]
 
 
-def _y(metric: str, value: float, n: float) -> float:
+def _rows(frame: pl.DataFrame) -> list[Row]:
+    """A frame without columns has no rows either."""
+    return frame.select("night", "target", "series", "level", "metric", "value", "n").rows() if frame.width else []
+
+
+def _y(metric: str, value: float | None, n: float) -> float:
+    if value is None:
+        return np.nan
     if metric == ERRORS:
         return value / n if n else np.nan
-    if value is None or value <= 0:
+    if value <= 0:
         return np.nan
     return -float(np.log(value)) if metric == "throughput" else float(np.log(value))
 
