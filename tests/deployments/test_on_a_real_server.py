@@ -1,0 +1,156 @@
+"""`gatebench up` for real: a Prefect server, the deployments and a worker, and what comes of them."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage.store import Book
+from tasks.simulator.model import SimConfig
+from tasks.simulator.process import SimulatorProcess
+
+pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
+
+
+@dataclass(frozen=True)
+class Server:
+    api: str
+    home: Path
+    process: "subprocess.Popen[str]"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Started in a folder whose own `config` package and `tasks.py` must not be taken for ours."""
+    folder = tmp_path_factory.mktemp("foreign")
+    home = folder / "home"
+    home.mkdir()
+    for place in (folder, home):
+        (place / "config").mkdir()
+        (place / "config" / "__init__.py").write_text("raise SystemExit('shadowed')")
+        (place / "tasks.py").write_text("raise SystemExit('shadowed')")
+    port = free_port()
+    command = [str(Path(sys.executable).parent / "gatebench"), "up", "--port", str(port), "--home", str(home)]
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    process = subprocess.Popen(
+        command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    assert "Prefect's pages" in first, first
+    yield Server(f"http://127.0.0.1:{port}/api", home, process)
+    process.send_signal(signal.SIGINT)
+    process.wait(60)
+
+
+def ask(server: Server, work: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
+    """`work(client)` against the server."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    async def go() -> Any:
+        async with get_client() as client:
+            return await work(client)
+
+    with temporary_settings({PREFECT_API_URL: server.api}):
+        return asyncio.run(go())
+
+
+def test_the_nightly_cron_has_a_scheduled_run_within_thirty_seconds(server: Server) -> None:
+    async def scheduled(client: Any) -> list[str]:
+        return [run.state.name for run in await client.read_flow_runs() if run.state is not None]
+
+    deadline = time.monotonic() + 30
+    while "Scheduled" not in ask(server, scheduled):
+        assert time.monotonic() < deadline, "no run was ever scheduled: is SQLAlchemy pinned below 2.1?"
+        time.sleep(1)
+
+
+def test_deploying_again_changes_nothing(server: Server) -> None:
+    found = subprocess.run(
+        [str(Path(sys.executable).parent / "gatebench"), "deploy", "--home", str(server.home)],
+        env={**os.environ, "PREFECT_API_URL": server.api},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert {line.split()[0] for line in found.stdout.splitlines()} == {"unchanged"}, found.stdout
+
+
+def test_an_ad_hoc_sweep_runs_through_the_worker_and_leaves_its_artifacts(server: Server) -> None:
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
+    with SimulatorProcess(SimConfig(service_ms=5.0)) as simulator:
+        parameters = {
+            "target": {"name": "sim", "url": simulator.url, "model": "m"},
+            "sweep": {"levels": [1, 2], "requests": 50, "blocks": 5, "control": False},
+        }
+
+        async def submit(client: Any) -> Any:
+            deployment = await client.read_deployment_by_name("sweep/ad-hoc-sweep")
+            run = await client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+            for _ in range(180):
+                found = await client.read_flow_run(run.id)
+                if found.state is not None and found.state.is_final():
+                    artifacts = await client.read_artifacts(
+                        artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
+                    )
+                    return found.state, {a.key for a in artifacts}
+                await asyncio.sleep(1)
+            raise AssertionError("the run did not end within three minutes")
+
+        state, keys = ask(server, submit)
+    assert (state.type.value, state.name) == ("COMPLETED", "Measured"), state.message
+    assert keys == {"gatebench-verdict", "gatebench-estimates", "gatebench-report", "gatebench-progress"}
+    [run] = Book(server.home / "gatebench.duckdb").runs()
+    assert (run.flow, run.status, run.exit_code) == ("sweep", "completed", 0)
+    assert run.report is not None and Path(run.report).is_file()
+
+
+def test_a_port_that_is_taken_is_refused(server: Server, tmp_path: Path) -> None:
+    port = server.api.rsplit(":", 1)[1].removesuffix("/api")
+    found = subprocess.run(
+        [str(Path(sys.executable).parent / "gatebench"), "up", "--port", port, "--home", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 2
+    assert f"port {port} is taken" in found.stderr
+
+
+def test_ctrl_c_leaves_no_process_behind(server: Server) -> None:
+    """Last: it ends the server."""
+    ours = [pid for pid in processes() if str(server.home) in processes()[pid]]
+    assert ours
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(60) == 0
+    left = {pid: text for pid, text in processes().items() if pid in ours}
+    assert left == {}
+
+
+def processes() -> dict[int, str]:
+    """pid -> environment, of every process that we may look into."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and int(folder.name) != os.getpid():
+            try:
+                found[int(folder.name)] = (folder / "environ").read_text(errors="replace")
+            except OSError:
+                continue
+    return found
