@@ -25,6 +25,7 @@ HARDENED = {
 }
 START_S = 120.0
 STOP_S = 20.0
+_TETHERED = [sys.executable, "-P", "-m", "deployments.tether"]
 
 
 def environment(home: Path, port: int) -> dict[str, str]:
@@ -47,12 +48,14 @@ def environment(home: Path, port: int) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def server(home: Path, port: int) -> Iterator[dict[str, str]]:
+def server(home: Path, port: int, *, services: bool = True) -> Iterator[dict[str, str]]:
     """The server, listening on 127.0.0.1; yields the environment of its clients. Raises UsageError if the port is
-    taken, GatebenchError if it does not come up."""
+    taken, GatebenchError if it does not come up. Without `services` it schedules nothing and is quieter."""
     _free(port)
     env = environment(home, port)
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    command = [*_TETHERED, "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    if not services:
+        command.append("--no-services")
     with _process(command, env, home, home / "prefect" / "server.log") as process:
         _wait_until_healthy(f"{env['PREFECT_API_URL']}/health", process, home / "prefect" / "server.log")
         yield env
@@ -61,9 +64,16 @@ def server(home: Path, port: int) -> Iterator[dict[str, str]]:
 @contextlib.contextmanager
 def worker(env: Mapping[str, str], pool: str, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """A process worker of `pool`, at work in `folder`."""
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
+    command = [*_TETHERED, "prefect", "worker", "start", "--pool", pool, "--type", "process"]
     with _process(command, env, folder, Path(env["PREFECT_HOME"]) / "worker.log") as process:
         yield process
+
+
+def unused_port() -> int:
+    """A port that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _free(port: int) -> None:

@@ -5,7 +5,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -70,10 +71,56 @@ def run_flow(call: Callable[[], Awaitable[Any]], quiet: bool) -> dict[str, Any]:
             raise data
         return dict(data)
 
-    data = asyncio.run(go())
+    with prefect_at_hand():
+        data = asyncio.run(go())
     if "error" in data:
         raise_as(data["error"], data["exit_code"])
     return data
+
+
+@contextmanager
+def prefect_at_hand() -> Iterator[None]:
+    """Before a flow: room for what it keeps, and the server of PREFECT_API_URL or one of our own while it runs.
+
+    Prefect would start one by itself, but in our process group: Ctrl-C would end it together with us, and the run could
+    never be marked as cancelled. Raises StorageError, and UsageError where no Prefect server can be had.
+    """
+    from deployments.local import server, unused_port
+    from storage.disk import need_space
+    from storage.errors import UsageError
+
+    home = Path(os.environ["GATEBENCH_HOME"])
+    need_space(home)
+    if "PREFECT_API_URL" not in os.environ:
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        with (
+            server(home, unused_port(), services=False) as env,
+            temporary_settings({PREFECT_API_URL: env["PREFECT_API_URL"]}),
+        ):
+            try:
+                yield
+            finally:
+                _send_the_rest()
+        return
+    try:
+        yield
+    except RuntimeError as error:
+        if "Failed to reach API" in str(error):
+            where = os.environ["PREFECT_API_URL"]
+            raise UsageError(
+                f"no Prefect server answers at {where}; start it, or unset PREFECT_API_URL to do without"
+            ) from error
+        raise
+
+
+def _send_the_rest() -> None:
+    """Prefect's queues of events and logs, before their server stops: at exit they would wait a minute for it."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for queue in (EventsWorker, APILogWorker):
+        queue.drain_all(timeout=10)
 
 
 def stop_on_signals() -> None:

@@ -224,7 +224,8 @@ def quickstart(json: Json = None, quiet: Quiet = False, home: Home = None) -> in
     from flows.outputs import night_json
     from flows.quickstart import quickstart as show
 
-    data = show(settings, quiet)
+    with common.prefect_at_hand():
+        data = show(settings, quiet)
     _finish(data, settings, night_json, json, quiet)
     return 0 if data["verdict"] == "regressed" else 1
 
