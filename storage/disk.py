@@ -2,12 +2,14 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from storage.errors import StorageError
 
 WriteText = Callable[[Path, str], None]
+LEAST_FREE = 20 * 1024 * 1024  # bytes: the book, Prefect's history and the rows of a short run
 
 
 def make_folder(path: Path) -> Path:
@@ -21,6 +23,16 @@ def make_folder(path: Path) -> Path:
     except OSError as error:
         raise trouble(error, path) from error
     return path
+
+
+def need_space(folder: Path, free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free) -> None:
+    """Raises StorageError before anything is measured that could not be kept. `free`: bytes left where a path lies."""
+    left = free(make_folder(folder))
+    if left < LEAST_FREE:
+        raise StorageError(
+            f"no space left in {folder}: {left / 1e6:.1f} MB are free, a run needs {LEAST_FREE / 1e6:.0f} MB at least; "
+            "free space, or use another GATEBENCH_HOME"
+        )
 
 
 def write_synced(path: Path, text: str) -> None:

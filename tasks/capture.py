@@ -3,9 +3,12 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from prefect import task
+from prefect import State, Task, task
+from prefect.client.schemas.objects import TaskRun
 
+from storage.errors import NothingMeasured, UsageError
 from tasks.workload import trace
 from tasks.workload.capture import capture as read_logs
 from tasks.workload.ledger import write_rejects
@@ -36,6 +39,18 @@ def capture_to(sources: list[str], out: Path, *, format: str, privacy: str) -> C
     )
 
 
-@task(name="capture", task_run_name="capture logs", retries=2, retry_delay_seconds=[2, 10], retry_jitter_factor=0.5)
+def worth_repeating(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
+    """A file that is wrong will be wrong again: only what may be different in a moment is tried again."""
+    return not isinstance(state.data, UsageError | NothingMeasured)
+
+
+@task(
+    name="capture",
+    task_run_name="capture logs",
+    retries=2,
+    retry_delay_seconds=[2, 10],
+    retry_jitter_factor=0.5,
+    retry_condition_fn=worth_repeating,
+)
 async def capture(sources: list[str], out: str, format: str, privacy: str) -> CapturedFile:
     return capture_to(sources, Path(out), format=format, privacy=privacy)

@@ -8,6 +8,7 @@ from prefect import task
 
 from storage.errors import UsageError
 from storage.store import Book
+from tasks.capture import worth_repeating
 from tasks.workload import trace
 from tasks.workload.builtin import builtin
 from tasks.workload.profile import profile
@@ -68,6 +69,12 @@ def pin(book: Book, name: str, path: Path, *, who: str, why: str) -> str:
     return workload.id
 
 
-@task(name="characterise", task_run_name="characterise workload", retries=2, retry_delay_seconds=2)
+@task(
+    name="characterise",
+    task_run_name="characterise workload",
+    retries=2,
+    retry_delay_seconds=2,
+    retry_condition_fn=worth_repeating,
+)
 async def characterise(path: str) -> Characterised:
     return characterise_file(Path(path))

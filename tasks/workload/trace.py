@@ -139,6 +139,10 @@ def write(workload: Workload, path: str | Path) -> str:
     except (OSError, pl.exceptions.PolarsError) as error:
         with suppress(OSError):
             aside.unlink()
+        if "No space left" in str(error):
+            raise StorageError(
+                f"no space left to write the workload {path}; free space, or name another place"
+            ) from error
         raise StorageError(f"cannot write the workload {path}: {error}") from error
     return identity
 
