@@ -258,6 +258,11 @@ class Plan(Part):
             )
         return self.model_copy(update={"targets": chosen})
 
+    def here(self, machine: Timeouts) -> "Plan":
+        """The plan with this machine's timeouts where it names none of its own."""
+        said = self.timeouts.model_dump(exclude_unset=True)
+        return self.model_copy(update={"timeouts": Timeouts(**{**machine.model_dump(), **said})})
+
     def measuring(self) -> dict[str, Any]:
         """The fields that decide what is measured: runs are compared only where these are the same."""
         keep = self.model_dump(mode="json", include={"seed", "timeouts", "sweep", "replay", "control"})

@@ -62,6 +62,7 @@ async def run_line(order: Order) -> State[Any]:
     The state's data is an Outcome, as a dict. Cancelling keeps what is on disk and marks the run.
     """
     settings = Settings()
+    order = replace(order, plan=order.plan.here(settings.timeouts))
     try:
         check_hosts(order.plan, settings)
         headers = {

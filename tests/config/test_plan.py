@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from config.plan import SHIPPED, PlanError, Target, load_plan, make_plan, parse_slo
+from config.settings import Timeouts
 from config.template import plan_text
 
 TARGET = {"name": "gw", "url": "http://127.0.0.1:4000/v1", "model": "m"}
@@ -189,6 +190,14 @@ def test_an_objective_that_cannot_be_read_is_answered_with_an_example(text):
 def test_errors_are_a_rate_in_percent_and_nothing_else_is(text):
     with pytest.raises(PlanError, match="errors are a rate in %"):
         parse_slo(text)
+
+
+def test_timeouts_of_the_plan_go_before_those_of_the_machine(file):
+    file.write_text(MINIMAL + "[timeouts]\nidle_s = 5\n")
+    machine = Timeouts(idle_s=7, total_s=70)
+    assert load_plan(file).here(machine).timeouts == Timeouts(idle_s=5, total_s=70)
+    file.write_text(MINIMAL)
+    assert load_plan(file).here(machine).timeouts == machine
 
 
 def test_what_a_plan_measures_does_not_move_with_objectives_budget_or_alerts():
