@@ -1,7 +1,8 @@
-"""What the control says of the machine tonight: how much of a move to take off, and when not to judge at all."""
+"""What the control says of the machine tonight: how much of a move to take off, and when a night cannot be quiet."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,16 +10,51 @@ from tasks.stats.nights import Cell, Floats, Nights
 from tasks.stats.rules import GateRules
 
 
+@dataclass(frozen=True, slots=True)
+class Luck:
+    """The machine's share in what was measured, on the log scale."""
+
+    beta: float
+    past: Floats  # the control's deviation from its usual self, a night; nan: not measured
+    tonight: float  # to take off tonight
+    again: float  # to take off the second measurement
+
+    def confirm_p(self, rules: GateRules) -> float:
+        """What a second measurement must reach: less is enough where the luck that both share has been taken off."""
+        return rules.confirm_p if self.beta > 0 else rules.confirm_p_alone
+
+
+def luck(cells: Sequence[Cell], nights: Nights, rules: GateRules) -> Luck:
+    """beta times the control's deviation; but a control that is slower than its limit is taken off whole.
+
+    The slope is flattened by the control's own noise, which is small beside such a move, and below `control_from`
+    nights there is none: what is left of a slow machine must accuse nobody (measured: a third of all false alarms).
+    """
+    beta = slope(cells, nights, rules)
+    limit = _limit(nights, rules)
+
+    def off(x: float) -> float:
+        if math.isnan(x):
+            return 0.0
+        return x if limit is not None and x > limit else beta * x
+
+    return Luck(beta, nights.control_past, off(nights.control_tonight), off(nights.control_again))
+
+
 def moved(nights: Nights, rules: GateRules) -> float | None:
-    """The control's move as a share when it is beyond max(3 robust sd, 5 %): then tonight tells nothing. Else None."""
-    x = nights.control_tonight
+    """The control's move as a share when it is beyond its limit: then the night is never called unchanged or improved.
+    Else None."""
+    x, limit = nights.control_tonight, _limit(nights, rules)
+    return math.expm1(x) if limit is not None and abs(x) > limit else None
+
+
+def _limit(nights: Nights, rules: GateRules) -> float | None:
+    """max(3 robust sd, ln 1.05) of the control's deviation from its usual self; None without enough nights of it."""
     past = nights.control_past[~np.isnan(nights.control_past)]
-    if math.isnan(x) or len(past) < rules.least_nights:
+    if len(past) < rules.least_nights:
         return None
-    centre = float(np.median(past))
-    spread = 1.4826 * float(np.median(np.abs(past - centre)))
-    limit = max(rules.control_sd * spread, math.log1p(rules.control_least))
-    return math.expm1(x - centre) if abs(x - centre) > limit else None
+    spread = 1.4826 * float(np.median(np.abs(past - np.median(past))))
+    return max(rules.control_sd * spread, math.log1p(rules.control_least))
 
 
 def slope(cells: Sequence[Cell], nights: Nights, rules: GateRules) -> float:

@@ -10,6 +10,7 @@ class GateRules:
     min_effect: float = 0.03  # smaller changes are never called regressed or improved
     fdr: float = 0.10  # Benjamini-Hochberg q over the cells and means of one target
     confirm_p: float = 0.01  # what the second measurement must reach
+    confirm_p_alone: float = 0.004  # the same where no control takes the machine's luck off: both looks share that luck
     least_nights: int = 3  # below: no statistical gate
     many_nights: int = 20  # from here the cells' own spread leads, below the prior does
     hampel_from: int = 8  # nights, from which outlying nights are dropped

@@ -150,6 +150,32 @@ def test_a_control_that_moved_makes_the_night_inconclusive() -> None:
     assert {v.reason for v in found} == {"control moved by +20.0%"}
 
 
+def with_control(slow: float, machine: float, nights: int = 30) -> list[Verdict]:
+    """A night whose p95 is `slow` times and whose machine, with the control, is `machine` times as slow; seen twice."""
+    history = pl.concat([past(nights), *(control(k) for k in range(nights))])
+    all_of_it = dict.fromkeys(("latency_p50", "latency_p99", "ttft_p95"), machine)
+    measured = night(nights, None, **all_of_it, latency_p95=slow * machine, throughput=1 / machine)
+    tonight = pl.concat([measured, control(nights, machine)])
+    return judge(history, tonight, confirm=tonight, control="control")
+
+
+@pytest.mark.parametrize("nights", [5, 30])
+def test_a_slow_machine_accuses_nobody(nights: int) -> None:
+    assert words(with_control(1.0, 1.3, nights)) == {"inconclusive"}
+
+
+@pytest.mark.parametrize("nights", [5, 30])
+def test_a_slow_machine_excuses_nobody(nights: int) -> None:
+    found = with_control(1.3, 1.3, nights)
+    assert of(found, "latency_p95", 10).verdict == "regressed"
+    assert of(found, "latency_p95", 10).effect == pytest.approx(0.3, abs=0.03)
+    assert of(found, "latency_p50", 10).reason == "control moved by +30.0%"
+
+
+def test_a_fast_machine_improves_nothing() -> None:
+    assert words(with_control(1.0, 0.7)) == {"inconclusive"}
+
+
 def test_the_control_is_not_judged() -> None:
     history = pl.concat([past(30), *(control(k) for k in range(30))])
     found = judge(history, pl.concat([night(30, None), control(30)]), control="control")
@@ -183,14 +209,27 @@ def test_two_targets_are_two_families() -> None:
     assert "regressed" in {v.verdict for v in found if v.target == "gw"}
 
 
+def at_level(level: int, factor: float) -> pl.DataFrame:
+    """An exact night whose p95 is `factor` times as high at one level."""
+    there = (pl.col("level") == level) & (pl.col("metric") == "latency_p95")
+    return night(30, None).with_columns(value=pl.when(there).then(pl.col("value") * factor).otherwise(pl.col("value")))
+
+
 def test_the_levels_to_measure_again_are_the_candidates_own() -> None:
-    only = night(30, None).with_columns(
-        pl.when((pl.col("level") == 50) & (pl.col("metric") == "latency_p95"))
-        .then(pl.col("value") * 1.5)
-        .otherwise(pl.col("value"))
-        .alias("value")
-    )
-    assert candidates(judge(past(30), only)) == [("gw", [50])]
+    assert candidates(judge(past(30), at_level(50, 1.12))) == [("gw", [50])]
+
+
+def test_all_levels_are_measured_again_where_a_mean_is_a_candidate() -> None:
+    assert candidates(judge(past(30), at_level(50, 1.5))) == [("gw", [1, 10, 50, 100])]
+
+
+def test_a_mean_of_which_only_some_levels_were_measured_again_stands_or_falls_with_those() -> None:
+    slow = night(30, None, latency_p95=1.2)
+    some = pl.col("level").is_in([10, 50])
+    seen = judge(past(30), slow, confirm=slow.filter(some))
+    gone = judge(past(30), slow, confirm=night(30, None).filter(some))
+    assert (of(seen, "latency_p95", None).verdict, of(seen, "latency_p95", 1).reason) == ("regressed", "candidate")
+    assert of(gone, "latency_p95", None).reason == "not confirmed"
 
 
 def test_all_levels_are_measured_again_where_only_a_mean_is_a_candidate() -> None:
