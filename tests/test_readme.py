@@ -65,7 +65,10 @@ def test_every_exit_code_is_explained() -> None:
 
 
 def test_every_setting_is_explained_and_every_setting_named_is_one() -> None:
-    named = {name.partition("__")[0] for name in re.findall(r"^\| `GATEBENCH_(\w+)`", README, re.M)} - {"SALT", "SETTINGS"}
+    named = {name.partition("__")[0] for name in re.findall(r"^\| `GATEBENCH_(\w+)`", README, re.M)} - {
+        "SALT",
+        "SETTINGS",
+    }
     assert named == {name.upper() for name in Settings.model_fields}
 
 
