@@ -62,9 +62,11 @@ class TokenStream:
             self._event(event, now_ns)
 
     def close(self, now_ns: int) -> None:
-        """The body ended: an event without its blank line is still an event."""
+        """The body ended: an event without its blank line is still an event, one that was cut off is none."""
         if self.tail.strip():
+            bad_json = self.bad_json
             self.feed(b"\n\n", now_ns)
+            self.bad_json = bad_json
 
     def _event(self, event: bytes, now_ns: int) -> None:
         payload = event[6:] if event.startswith(b"data: ") and b"\n" not in event else _join_data(event)
@@ -107,9 +109,12 @@ class TokenStream:
             return
         if isinstance(frame.get("usage"), dict):
             self.usage = frame["usage"]
-        if self.model is None:
+        choices = frame.get("choices")
+        if not isinstance(choices, list):
+            choices = []
+        if not self.model and (choices or frame.get("model")):  # a first frame without choices may name no model
             self.model = str(frame.get("model") or "")
-        for choice in frame.get("choices") or ():
+        for choice in choices:
             if isinstance(choice, dict):
                 self._choice(choice, now_ns)
 
