@@ -151,7 +151,7 @@ class Stream(Exchange):
         struck = self.mid_fault if due > half else None
         if struck is not None:
             due = half
-        out = self.frames.token * (due - self.sent)
+        out = self.frames.tokens(self.sent, due)
         self.sent = due
         if struck is not None:
             self._strike(struck, out)

@@ -10,7 +10,7 @@ import orjson
 from tasks.simulator.ask import Ask
 
 SERVER = b"gatebench-simulator/" + version("gatebench").encode()
-WORD = b" token"  # every token of every answer
+WORDS = (b" token", b" word")  # by turns: LiteLLM ends a stream of about a hundred equal chunks as a model gone astray
 BROKEN_EVENT = b'data: {"id":"chatcmpl-broken","choices":[{"index":0,"delta":{"content":\n\n'
 BROKEN_BODY = b'{"id":"chatcmpl-broken","choices":[{"index":0,"message":\n'
 DONE = b"data: [DONE]\n\n"
@@ -64,7 +64,11 @@ def completion(reply: Reply, ask: Ask, tokens: int) -> bytes:
     return (
         b'{"id":"chatcmpl-%012x","object":"chat.completion","created":%d,"model":%b,"choices":[{"index":0,'
         b'"message":{"role":"assistant","content":"%b"},"logprobs":null,"finish_reason":"%b"}],"usage":%b}'
-    ) % (reply.number, reply.created, ask.model, WORD * tokens, finish(ask, tokens), usage(ask, tokens))
+    ) % (reply.number, reply.created, ask.model, text(tokens), finish(ask, tokens), usage(ask, tokens))
+
+
+def text(tokens: int) -> bytes:
+    return b"".join(WORDS[k & 1] for k in range(tokens))
 
 
 def finish(ask: Ask, tokens: int) -> bytes:
@@ -74,7 +78,7 @@ def finish(ask: Ask, tokens: int) -> bytes:
 class Frames:
     """The frames of one stream, each ready to be written."""
 
-    __slots__ = ("_ask", "_base", "_chunked", "_reply", "token")
+    __slots__ = ("_ask", "_base", "_chunked", "_reply", "_tokens")
 
     def __init__(self, reply: Reply, ask: Ask) -> None:
         self._reply, self._ask, self._chunked = reply, ask, reply.chunked
@@ -83,7 +87,7 @@ class Frames:
             reply.created,
             ask.model,
         )
-        self.token = self._choice(b'{"content":"' + WORD + b'"}', b"null")
+        self._tokens = tuple(self._choice(b'{"content":"' + word + b'"}', b"null") for word in WORDS)
 
     def opening(self) -> bytes:
         """Headers and the chunk with the role, as they are sent when the slot is taken."""
@@ -92,6 +96,10 @@ class Frames:
         head = _head(200, b"text/event-stream", reply.keep_alive)
         role = self._choice(b'{"role":"assistant","content":null}', b"null")
         return b"%b%012x\r\ncache-control: no-cache\r\n%b\r\n%b" % (head, reply.number, framing, role)
+
+    def tokens(self, first: int, end: int) -> bytes:
+        """The chunks of the tokens `first` … `end` - 1, counted from 0."""
+        return b"".join(self._tokens[k & 1] for k in range(first, end))
 
     def closing(self, tokens: int) -> bytes:
         """Finish reason, usage where it was asked for, [DONE], end of the body."""

@@ -20,7 +20,7 @@ def test_a_plain_answer_is_a_chat_completion(client):
     assert int(response.headers["content-length"]) == len(response.content)
     assert raw["object"] == "chat.completion"
     assert raw["model"] == "m"
-    assert raw["choices"][0]["message"] == {"role": "assistant", "content": " token token token"}
+    assert raw["choices"][0]["message"] == {"role": "assistant", "content": " token word token"}
     assert raw["choices"][0]["finish_reason"] == "length"
     assert raw["usage"] == {"prompt_tokens": 3, "completion_tokens": 3, "total_tokens": 6}
 
@@ -40,7 +40,8 @@ def test_a_stream_has_role_tokens_finish_usage_done(client, tokens):
     assert events[0]["choices"] == [
         {"index": 0, "delta": {"role": "assistant", "content": None}, "finish_reason": None}
     ]
-    assert [e["choices"][0]["delta"] for e in events[1:-3]] == [{"content": " token"}] * tokens
+    said = [e["choices"][0]["delta"]["content"] for e in events[1:-3]]
+    assert said == [(" token", " word")[k % 2] for k in range(tokens)]
     assert events[-3]["choices"] == [{"index": 0, "delta": {}, "finish_reason": "length"}]
     assert events[-2]["choices"] == []
     assert events[-2]["usage"] == {"prompt_tokens": 3, "completion_tokens": tokens, "total_tokens": 3 + tokens}

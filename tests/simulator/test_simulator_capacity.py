@@ -45,8 +45,8 @@ def test_slots_are_the_limit_and_the_stated_capacity_is_the_real_one(client_of, 
 
 
 def test_without_a_limit_everybody_is_served_together(client_of, sim):
-    sim.configure(slots=0, service_ms=100.0)
-    drive(client_of, sim.url, users=10, seconds=0.4)
+    sim.configure(slots=0, service_ms=500.0)
+    drive(client_of, sim.url, users=10, seconds=2.0)
     stats = sim.stats()
     assert stats["peak_in_flight"] > 4
     assert (stats["capacity_rps"], stats["slots"]) == (None, 0)
@@ -90,7 +90,7 @@ def test_tokens_come_at_their_times(client, sim):
         stamps = [time.perf_counter()]
         while len(stamps) < 5:
             data = line.recv(65536)
-            stamps += [time.perf_counter()] * data.count(b'"content":" token"')
+            stamps += [time.perf_counter()] * data.count(b'"content":"')
     first, *gaps = [b - a for a, b in itertools.pairwise(stamps)]
     mean_gap = sum(gaps) / 3
     assert 1.5 < first / mean_gap < 2.5
@@ -116,7 +116,7 @@ def test_a_slowdown_is_injected_while_it_runs(client, sim):
             client.ask()
         return sim.stats()["p50_hold_ms"]
 
-    sim.configure(service_ms=10.0)
+    sim.configure(service_ms=30.0)
     before = p50()
     assert sim.configure(slow_factor=3.0)["slow_factor"] == 3.0
     assert 2.5 < p50() / before < 3.5

@@ -40,7 +40,7 @@ def test_reset_comes_before_any_byte(client, sim, stream):
 def test_half_a_stream_breaks_the_chunked_encoding(client, sim):
     sim.configure(faults=["half_stream"])
     raw = client.raw(stream=True, max_tokens=8)
-    assert (raw.how, raw.data.count(b'"content":" token"')) == ("closed", 4)
+    assert (raw.how, raw.data.count(b'"content":"')) == ("closed", 4)
     assert not raw.data.endswith(b"0\r\n\r\n")
     with pytest.raises(httpx.RemoteProtocolError):
         client.ask(stream=True)
@@ -56,7 +56,7 @@ def test_a_stall_is_silent_half_way_and_keeps_its_slot(client, sim, eventually):
     sim.configure(faults=["stall"])
     with client.open(stream=True, max_tokens=8) as line:
         data = b""
-        while data.count(b'"content":" token"') < 4:
+        while data.count(b'"content":"') < 4:
             data += line.recv(65536)
         line.settimeout(0.2)
         with pytest.raises(TimeoutError):
