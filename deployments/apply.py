@@ -1,7 +1,7 @@
 """prefect.yaml -> a Prefect server: the work pool and every deployment. Applying it twice changes nothing."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,9 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.types.entrypoint import EntrypointType
+from pydantic import ValidationError
+
+from storage.errors import UsageError
 
 FILE = Path(__file__).parent / "prefect.yaml"
 
@@ -23,6 +26,7 @@ FILE = Path(__file__).parent / "prefect.yaml"
 class Change:
     what: str
     how: str  # created | changed | unchanged
+    fields: tuple[str, ...] = ()  # of a changed deployment, which
 
 
 def read(file: Path = FILE) -> list[dict[str, Any]]:
@@ -34,7 +38,7 @@ def read(file: Path = FILE) -> list[dict[str, Any]]:
 def with_plan(
     wanted: Sequence[dict[str, Any]], plan: str | None, cron: str | None, timezone: str | None
 ) -> list[dict[str, Any]]:
-    """The nightly deployment with another plan or schedule; the rest as it is."""
+    """The nightly deployment with another plan or schedule; the rest as it is. Raises UsageError."""
     changed = []
     for entry in wanted:
         mine = dict(entry)
@@ -43,9 +47,18 @@ def with_plan(
                 mine["parameters"] = {**mine["parameters"], "plan": plan}
             schedule = dict(mine["schedules"][0])
             schedule.update({k: v for k, v in {"cron": cron, "timezone": timezone}.items() if v is not None})
+            _cron(schedule)
             mine["schedules"] = [schedule]
         changed.append(mine)
     return changed
+
+
+def _cron(schedule: Mapping[str, str]) -> CronSchedule:
+    try:
+        return CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
+    except ValidationError as error:
+        said = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise UsageError(f"--cron and --timezone are like '30 3 * * *' and Europe/Berlin: {said}") from None
 
 
 async def apply(wanted: Sequence[dict[str, Any]]) -> list[Change]:
@@ -72,7 +85,7 @@ async def _deployment(client: PrefectClient, entry: dict[str, Any]) -> Change:
     limit = entry.get("concurrency_limit")
     deployment = await flow.ato_deployment(
         name=entry["name"],
-        schedules=[CronSchedule(cron=s["cron"], timezone=s["timezone"]) for s in entry.get("schedules", [])],
+        schedules=[_cron(schedule) for schedule in entry.get("schedules", [])],
         parameters=entry["parameters"],
         description=entry["description"],
         tags=entry["tags"],
@@ -84,10 +97,14 @@ async def _deployment(client: PrefectClient, entry: dict[str, Any]) -> Change:
         else None,
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
-    if before is not None and _same(before, deployment, limit):
+    if before is None:
+        await deployment.aapply()
+        return Change(what, "created")
+    fields = _differences(before, deployment, limit)
+    if not fields:
         return Change(what, "unchanged")
     await deployment.aapply()
-    return Change(what, "created" if before is None else "changed")
+    return Change(what, "changed", fields)
 
 
 def _flow(entrypoint: str) -> Flow[..., Any]:
@@ -103,19 +120,19 @@ async def _read(client: PrefectClient, name: str) -> DeploymentResponse | None:
         return None
 
 
-def _same(before: DeploymentResponse, now: Any, limit: int | None) -> bool:
-    """Does the server already hold what `now` would make it hold?"""
-    held = [(s.schedule.cron, s.schedule.timezone) for s in before.schedules if isinstance(s.schedule, CronSchedule)]
-    wanted = [(s.schedule.cron, s.schedule.timezone) for s in now.schedules or []]
+def _differences(before: DeploymentResponse, now: Any, limit: int | None) -> tuple[str, ...]:
+    """In what the server's deployment is not what `now` would make it."""
     limits = before.global_concurrency_limit
-    return (
-        held == wanted
-        and (limits.limit if limits is not None else None) == limit
-        and before.parameters == now.parameters
-        and before.description == now.description
-        and set(before.tags) == set(now.tags)
-        and before.work_pool_name == now.work_pool_name
-        and before.job_variables == now.job_variables
-        and before.entrypoint == now.entrypoint
-        and before.parameter_openapi_schema == now._parameter_openapi_schema.model_dump(exclude_unset=True)
-    )
+    held = [(s.schedule.cron, s.schedule.timezone) for s in before.schedules if isinstance(s.schedule, CronSchedule)]
+    pairs = {
+        "schedule": (held, [(s.schedule.cron, s.schedule.timezone) for s in now.schedules or []]),
+        "concurrency limit": (limits.limit if limits is not None else None, limit),
+        "parameters": (before.parameters, now.parameters),
+        "description": (before.description, now.description),
+        "tags": (set(before.tags), set(now.tags)),
+        "work pool": (before.work_pool_name, now.work_pool_name),
+        "job variables": (before.job_variables, now.job_variables),
+        "entry point": (before.entrypoint, now.entrypoint),
+        "form": (before.parameter_openapi_schema, now._parameter_openapi_schema.model_dump(exclude_unset=True)),
+    }
+    return tuple(name for name, (old, new) in pairs.items() if old != new)
