@@ -285,7 +285,10 @@ def parse_slo(text: str) -> tuple[str, str, float, int | None]:
 
 
 def load_plan(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
-    """The plan in a TOML file, or a shipped one by its name (nightly, quickstart, smoke), with `a.b=c` laid over it."""
+    """The plan in a TOML file, or a shipped one by its name (nightly, quickstart, smoke), with `a.b=c` laid over it.
+
+    Paths in the file are relative to the file, for a night runs in another folder; those in overrides stay as given.
+    """
     file = Path(path)
     if not file.suffix and not file.exists():
         file = SHIPPED / f"{path}.toml"
@@ -297,6 +300,7 @@ def load_plan(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
         raise PlanError(f"cannot read the plan {path}: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise PlanError(f"{file}: not TOML: {error}") from None
+    _anchor(raw, file.parent.absolute())
     for text in overrides:
         _override(raw, text)
     return make_plan(raw, str(file))
@@ -315,6 +319,18 @@ def make_plan(raw: dict[str, Any], where: str) -> Plan:
             if not (e["type"] == "too_short" and any(e["loc"] == o["loc"][:1] != o["loc"] for o in found))
         ]
         raise PlanError(f"{where}: " + "; ".join(_complaint(e) for e in causes)) from None
+
+
+def _anchor(raw: dict[str, Any], folder: Path) -> None:
+    """Make the plan's paths absolute. A workload that is no file beside the plan may be a pinned name."""
+    workload = raw.get("workload")
+    if isinstance(workload, str) and workload and (folder / workload).is_file():
+        raw["workload"] = str(folder / workload)
+    capture = raw.get("capture")
+    if isinstance(capture, dict) and isinstance(capture.get("sources"), list):
+        capture["sources"] = [
+            str(folder / Path(s).expanduser()) if isinstance(s, str) else s for s in capture["sources"]
+        ]
 
 
 def _override(raw: dict[str, Any], text: str) -> None:

@@ -1,5 +1,6 @@
 """Facts of this machine: where data lies, which keys there are, whom to alert. What to measure is in `config.plan`."""
 
+import os
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
@@ -34,11 +35,10 @@ class Timeouts(BaseModel):
 
 
 class Settings(BaseSettings):
-    """`GATEBENCH_*` in the environment, then `gatebench.toml` in the working folder, then these defaults."""
+    """`GATEBENCH_*` in the environment, then `gatebench.toml` in the working folder (or the file that
+    GATEBENCH_SETTINGS names), then these defaults."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="GATEBENCH_", env_nested_delimiter="__", toml_file="gatebench.toml", extra="ignore", frozen=True
-    )
+    model_config = SettingsConfigDict(env_prefix="GATEBENCH_", env_nested_delimiter="__", extra="ignore", frozen=True)
 
     home: Path = Path(".gatebench")
     api_key: SecretStr | None = None
@@ -64,7 +64,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        file = os.environ.get("GATEBENCH_SETTINGS") or "gatebench.toml"
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
 
     @property
     def home_path(self) -> Path:

@@ -4,6 +4,7 @@ import json
 
 TEMPLATE = """\
 # What gatebench measures every night. Try it: gatebench nightly --plan THIS-FILE --dry-run
+# Paths are relative to this file.
 name = {name}
 
 # The workload nights are judged on: a captured Parquet file or a pinned name. Absent: a small built-in one.
