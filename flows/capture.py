@@ -20,8 +20,11 @@ async def capture(
 ) -> State[Any]:
     """Turn gateway logs into a redacted workload, and say what it is like.
 
-    Parameters: sources (files, folders, globs on the worker), out (Parquet to write), format, privacy (counts keeps
-    sizes and times only).
+    Args:
+        sources: Logs on the worker. Files, folders or globs, as absolute paths.
+        out: Parquet file to write, as an absolute path on the worker.
+        format: Of the logs; auto looks at the first lines.
+        privacy: What is kept. counts keeps sizes and times only, structure also who shares a session, text the prompts.
     """
     try:
         found = await capture_logs(sources, out, format, privacy)

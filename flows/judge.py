@@ -19,7 +19,8 @@ from tasks.publish import plan_of
 async def judge(run: str = "last") -> State[Any]:
     """Compare a stored run with the accepted nights of its segment, again.
 
-    Parameters: run (an id, a prefix that only one run has, or last).
+    Args:
+        run: Id of a run, a prefix that only one run has, or last.
     """
     try:
         return await _judge(run)

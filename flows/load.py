@@ -19,7 +19,11 @@ async def load(
 ) -> State[Any]:
     """Send requests at a constant rate, whatever the target does.
 
-    Parameters: target, load, workload (Parquet file or pinned name whose sizes are drawn), slos.
+    Args:
+        target: Which endpoint to measure. Hosts other than the worker's machine must be allowed there.
+        load: Open loop at a constant rate.
+        workload: Parquet file on the worker, or a pinned name, whose sizes are sent; empty is the built-in one.
+        slos: Objectives, each like p95(latency) < 500ms or rate(errors) < 1%
     """
     try:
         chosen = plan_from(target, workload=workload, slos=slos)

@@ -1,59 +1,35 @@
 """The whole night: capture, calibrate, replay, sweep, judge, report, alert."""
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Any
 
 from prefect import State, flow
+from prefect.runtime import flow_run
 from prefect.states import Failed
-from pydantic import Field
 
 from config.plan import PlanError, load_plan
 from flows.line import Order, run_line
 
-PlanName = Annotated[
-    str,
-    Field(
-        title="Plan",
-        description="Path of a plan on the worker (TOML), or the name of a shipped one: nightly, quickstart, smoke",
-        json_schema_extra={"position": 1},
-    ),
-]
-TargetName = Annotated[
-    str,
-    Field(
-        title="Only this target",
-        description="Name of a target in the plan; empty: all",
-        json_schema_extra={"position": 2},
-    ),
-]
-Overrides = Annotated[
-    list[str],
-    Field(
-        title="Changes to the plan",
-        description="Each like sweep.requests=500; a changed plan is a segment of its own",
-        json_schema_extra={"position": 3},
-    ),
-]
-Scheduled = Annotated[
-    bool,
-    Field(
-        title="Counts as a night",
-        description="A quiet, valid night enters the baseline; switch off for a trial",
-        json_schema_extra={"position": 4},
-    ),
-]
+
+def _run_name() -> str:
+    """As `nightly my-gateway`: the plan by its name, not by its path."""
+    given = flow_run.parameters  # without defaults
+    return " ".join(("nightly", Path(given.get("plan", "nightly")).stem, given.get("target", ""))).strip()
 
 
-@flow(name="nightly", flow_run_name="nightly {plan} {target}", timeout_seconds=6 * 3600, validate_parameters=True)
+@flow(name="nightly", flow_run_name=_run_name, timeout_seconds=6 * 3600)
 async def nightly(
-    plan: PlanName = "nightly",
-    target: TargetName = "",
-    overrides: Overrides = [],
-    scheduled: Scheduled = True,
+    plan: str = "nightly", target: str = "", overrides: list[str] = [], scheduled: bool = True
 ) -> State[Any]:
     """Measure a plan's targets as every night, and judge them against the accepted nights.
 
-    Parameters: plan, target, overrides, scheduled. Ends as Regressed, Unchanged, Improved, Inconclusive or Invalid;
-    Failed means that no verdict could be made.
+    Ends as Regressed, Unchanged, Improved, Inconclusive or Invalid; Failed means that no verdict could be made.
+
+    Args:
+        plan: Path of a plan on the worker (TOML), or the name of a shipped one, nightly, quickstart or smoke
+        target: Name of the only target of the plan to measure; empty is all of them.
+        overrides: Changes to the plan, each like sweep.requests=500; what measures differently is judged by itself.
+        scheduled: Counts as a night. A quiet, valid night enters the baseline; switch off for a trial.
     """
     try:
         chosen = load_plan(plan, overrides)

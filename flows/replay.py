@@ -21,8 +21,14 @@ async def replay(
 ) -> State[Any]:
     """Play a captured workload against one target, every request at its recorded time.
 
-    Parameters: target, replay, models (model in the workload -> model to ask for), slos, plan (a plan file whose target
-    named in `target` is measured instead of the forms), overrides (changes to that plan).
+    Args:
+        target: Which endpoint to measure. Hosts other than the worker's machine must be allowed there.
+        replay: Open loop. Recorded traffic with its recorded timing.
+        models: Model in the workload, and the model to ask for instead, as in {"gpt-4o": "gpt-4o-mini"}
+        slos: Objectives, each like p95(latency) < 500ms or rate(errors) < 1%
+        plan: Path of a plan on the worker, or a shipped name. Its target of the name given above is measured, and the
+            other fields are not used.
+        overrides: Changes to that plan, each like sweep.requests=500
     """
     try:
         if plan:

@@ -21,8 +21,14 @@ async def sweep(
 ) -> State[Any]:
     """Measure one target at several levels of concurrency and find its throughput ceiling.
 
-    Parameters: target, sweep, workload (Parquet file or pinned name), slos (as "p95(latency){level=10} < 300ms"),
-    plan (a plan file whose target named in `target` is measured instead of the forms), overrides (changes to it).
+    Args:
+        target: Which endpoint to measure. Hosts other than the worker's machine must be allowed there.
+        sweep: Closed loop. How many at a time, how often.
+        workload: Parquet file on the worker, or a pinned name, whose sizes are sent; empty is the built-in one.
+        slos: Objectives, each like p95(latency){level=10} < 300ms or rate(errors) < 1%
+        plan: Path of a plan on the worker, or a shipped name. Its target of the name given above is measured, and the
+            other fields are not used.
+        overrides: Changes to that plan, each like sweep.requests=500
     """
     try:
         if plan:
