@@ -211,7 +211,8 @@ class _Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         exchange = self._exchange
-        if exchange is None:
+        if exchange is None:  # an answer nobody asked for, in the same read as the one somebody did
+            self.drop()
             return
         status = self._parser.get_status_code()
         if status < 200:
@@ -309,13 +310,12 @@ class WireTransport(httpx.AsyncBaseTransport):
             connection = await self._open(exchange)
         except TimeoutError:
             exchange.finish(perf_counter_ns(), Failure.TIMEOUT_CONNECT)
-        except socket.gaierror:
+        except (socket.gaierror, UnicodeError):  # the latter: no name of a host at all
             exchange.finish(perf_counter_ns(), Failure.DNS)
         except ssl.SSLError:
             exchange.finish(perf_counter_ns(), Failure.TLS)
         except OSError as error:
-            kind = Failure.LOCAL if error.errno in _OURS else Failure.CONNECT
-            exchange.finish(perf_counter_ns(), kind)
+            exchange.finish(perf_counter_ns(), _connect_failure(exchange, error))
         else:
             if exchange.end_ns:  # given up while we were connecting
                 connection.drop()
@@ -339,13 +339,18 @@ class WireTransport(httpx.AsyncBaseTransport):
                         raise
             exchange.connected_ns = perf_counter_ns()
             if origin.scheme == "https":
-                context = self._tls if self._tls is not None else ssl.create_default_context()
-                secured = await loop.start_tls(transport, connection, context, server_hostname=origin.host)
+                secured = await loop.start_tls(transport, connection, self._context(), server_hostname=origin.host)
                 if secured is None:
                     raise ssl.SSLError("the connection was closed during the TLS handshake")
                 connection.adopt(secured)
                 exchange.tls_ns = perf_counter_ns()
         return connection
+
+    def _context(self) -> ssl.SSLContext:
+        """Made once: reading the authorities takes 20 ms, in which the loop stands still."""
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+        return self._tls
 
     async def _resolve(self, exchange: Exchange) -> list[str]:
         """Addresses of the host, in the resolver's order; a literal address costs no look-up."""
@@ -381,7 +386,7 @@ class WireTransport(httpx.AsyncBaseTransport):
     # --- httpx.AsyncBaseTransport
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """One request of anybody's httpx code. Stamps are in `response.extensions["stamps"]` when it was read."""
+        """One request of anybody's httpx code. Its stamps are on `response.extensions["exchange"]`."""
         payload = serialise(request, await request.aread())
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         chunks: asyncio.Queue[bytes | None] = asyncio.Queue()
@@ -440,6 +445,13 @@ class _Body(httpx.AsyncByteStream):
     async def aclose(self) -> None:
         if not self._exchange.end_ns:
             self._exchange.abort(Failure.CANCELLED)
+
+
+def _connect_failure(exchange: Exchange, error: OSError) -> Failure:
+    if error.errno in _OURS:
+        return Failure.LOCAL
+    shaking_hands = exchange.origin.scheme == "https" and exchange.connected_ns is not None
+    return Failure.TLS if shaking_hands else Failure.CONNECT
 
 
 def serialise(request: httpx.Request, body: bytes) -> bytes:
