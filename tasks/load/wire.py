@@ -405,7 +405,11 @@ class WireTransport(httpx.AsyncBaseTransport):
                 started.set_result(None)
 
         exchange.done.add_done_callback(ended)
-        await started
+        try:
+            await started
+        except asyncio.CancelledError:
+            exchange.abort(Failure.CANCELLED)
+            raise
         if exchange.status is None:
             raise _as_httpx(exchange.failure, request)
         return httpx.Response(

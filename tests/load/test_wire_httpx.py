@@ -1,0 +1,141 @@
+"""The wire as anybody's httpx transport."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from storage.records import Failure
+from tasks.load.wire import Limits, WireTransport
+from tests.fakes.servers import Behaviour, Talk, always, answer, chunked, serving
+
+LIMITS = Limits.seconds(0.3, 0.2, 0.2, 5.0)
+
+
+def client(limits: Limits | None = None) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=WireTransport(limits))
+
+
+def says(*pieces: bytes) -> Behaviour:
+    async def behave(talk: Talk) -> None:
+        await talk.hear()
+        for piece in pieces:
+            await talk.say(piece)
+
+    return behave
+
+
+def then_silent(*pieces: bytes) -> Behaviour:
+    async def behave(talk: Talk) -> None:
+        await says(*pieces)(talk)
+        await talk.silence()
+
+    return behave
+
+
+async def test_a_get_and_a_post():
+    behave = always(answer(b'{"a":1}', extra=b"content-type: application/json\r\n"))
+    async with serving(behave) as server, client() as http:
+        got = await http.get(server.url + "/v1/models?x=y%20z", headers={"X-One": "1"})
+        put = await http.post(server.url + "/v1/chat", json={"b": 2})
+    assert (got.status_code, got.json(), put.json()) == (200, {"a": 1}, {"a": 1})
+    assert got.headers["content-type"] == "application/json"
+    first, second = server.requests
+    assert first.startswith(b"GET /v1/models?x=y%20z HTTP/1.1\r\n")
+    assert b"\r\nX-One: 1\r\n" in first
+    assert second.startswith(b"POST /v1/chat HTTP/1.1\r\n")
+    assert second.endswith(b'\r\n\r\n{"b":2}')
+    assert second.count(b"ontent-") == 2  # type and length, each once
+    assert server.connections == 1
+
+
+async def test_a_compressed_answer_is_never_asked_for():
+    async with serving(always(answer())) as server, client() as http:
+        await http.get(server.url, headers={"Accept-Encoding": "gzip"})
+    assert b"gzip" not in server.requests[0]
+
+
+async def test_an_upload_in_pieces_is_sent_with_its_length():
+    async def pieces():
+        yield b"one"
+        yield b"two"
+
+    async with serving(always(answer())) as server, client() as http:
+        await http.post(server.url, content=pieces())
+    assert server.requests[0].endswith(b"Content-Length: 6\r\n\r\nonetwo")
+    assert b"chunked" not in server.requests[0]
+
+
+async def test_a_stream_is_handed_on_as_it_comes():
+    going = asyncio.Event()
+
+    async def behave(talk: Talk) -> None:
+        await talk.hear()
+        whole = chunked(b"one\n", b"two\n")
+        await talk.say(whole[:-12])
+        await going.wait()
+        await talk.say(whole[-12:])
+
+    async with serving(behave) as server, client() as http, http.stream("POST", server.url) as response:
+        lines = response.aiter_lines()
+        assert await anext(lines) == "one"
+        going.set()
+        assert [line async for line in lines] == ["two"]
+
+
+async def test_the_stamps_are_beside_the_answer():
+    async with serving(always(answer(b"x"))) as server, client() as http:
+        response = await http.get(server.url)
+    exchange = response.extensions["exchange"]
+    assert exchange.sent_ns <= exchange.headers_ns <= exchange.end_ns
+
+
+@pytest.mark.parametrize(
+    ("behave", "error"),
+    [
+        (says(), httpx.ReadError),
+        (says(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf"), httpx.ReadError),
+        (says(b"hello\r\n"), httpx.RemoteProtocolError),
+        (then_silent(), httpx.ReadTimeout),
+        (then_silent(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf"), httpx.ReadTimeout),
+    ],
+    ids=["closed", "half a body", "no HTTP", "silent", "stalled"],
+)
+async def test_a_failure_becomes_the_error_of_httpx(behave, error):
+    async with serving(behave) as server, client(LIMITS) as http:
+        with pytest.raises(error, match=r"127\.0\.0\.1"):
+            await http.get(server.url)
+
+
+async def test_nobody_there_becomes_a_connect_error():
+    async with serving(always(answer())) as server:
+        gone = server.url
+    async with client() as http:
+        with pytest.raises(httpx.ConnectError, match="connect"):
+            await http.get(gone)
+        with pytest.raises(httpx.ConnectError, match="dns"):
+            await http.get("http://nonexistent.invalid/")
+
+
+async def test_a_stream_that_is_left_half_read_ends_its_connection():
+    async with serving(then_silent(chunked(b"one\n", b"two\n")[:-12])) as server, client() as http:
+        async with http.stream("GET", server.url) as response:
+            assert await anext(response.aiter_lines()) == "one"
+        exchange = response.extensions["exchange"]
+        assert exchange.failure == Failure.CANCELLED
+        assert exchange.connection is None
+
+
+async def test_a_caller_that_gives_up_waiting_takes_its_request_along():
+    hung_up = asyncio.Event()
+
+    async def behave(talk: Talk) -> None:
+        await talk.hear()
+        await talk.reader.read()
+        hung_up.set()
+
+    async with serving(behave) as server, client() as http:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(http.get(server.url, timeout=None), 0.1)
+        await asyncio.wait_for(hung_up.wait(), 5)
+        assert len(server.requests) == 1
