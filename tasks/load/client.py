@@ -13,6 +13,9 @@ from tasks.load.stream import TokenStream
 from tasks.load.wire import Exchange
 
 
+_COUNT_LIMIT = 2**31  # of what a row can hold: a gateway may say anything
+
+
 class Asked(NamedTuple):
     """What the engine knows of a request when it sends it."""
 
@@ -147,7 +150,7 @@ def _judge_plain(body: bytes) -> _Facts:
     failure = None
     if answer.get("error"):
         failure = Failure.STREAM_ERROR
-    elif not any(message.get(part) for part in ("content", "tool_calls", "reasoning_content", "refusal")):
+    elif not any(message.get(part) for part in ("content", "tool_calls", "reasoning_content", "reasoning", "refusal")):
         failure = Failure.EMPTY
     reason = choice.get("finish_reason")
     return _Facts(
@@ -164,7 +167,7 @@ def _table(value: Any) -> dict[str, Any]:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and value >= 0 else None
+    return value if type(value) is int and 0 <= value < _COUNT_LIMIT else None
 
 
 class _Words(NamedTuple):
@@ -213,4 +216,6 @@ def _parse_word(field: str, text: str) -> int | float | bool | str | None:
         number = float(text)
     except ValueError:
         return None  # Retry-After may be a date
+    if not 0 <= number < _COUNT_LIMIT:  # nor is this a number of anything
+        return None
     return number if field == "retry_after_s" else int(number)
