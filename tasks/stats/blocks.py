@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from storage.records import Estimate
 
@@ -12,16 +12,22 @@ LEVEL = 0.975
 
 
 def log_mean(values: Sequence[float], n: int, *, least_half_width: float = 0.0, at_least: bool = False) -> Estimate:
-    """exp(mean of the logs) with ± t(.975, B−1) · s/√B on the log scale; the half-width is never below
-    `least_half_width` (a share). No interval below two blocks. Values must be above 0."""
-    logs = np.log(np.asarray(values))
+    """exp(mean of the logs) with ± t(.975, B−1) · s/√B on the log scale; neither side is nearer to the point than
+    `least_half_width` (a share of it). No interval below two blocks. A block of 0 has no logarithm: then it is the
+    plain mean, without an interval."""
+    figures = np.asarray(values, dtype=np.float64)
+    blocks = len(figures)
+    if figures.min() <= 0:
+        return Estimate(float(figures.mean()), None, None, n, blocks, at_least)
+    logs = np.log(figures)
     centre = float(logs.mean())
-    blocks = len(logs)
+    point = math.exp(centre)
     if blocks < 2:
-        return Estimate(math.exp(centre), None, None, n, blocks, at_least)
-    half = float(student.ppf(LEVEL, blocks - 1)) * float(logs.std(ddof=1)) / math.sqrt(blocks)
-    half = max(half, math.log1p(least_half_width))
-    return Estimate(math.exp(centre), math.exp(centre - half), math.exp(centre + half), n, blocks, at_least)
+        return Estimate(point, None, None, n, blocks, at_least)
+    half = float(stdtrit(blocks - 1, LEVEL)) * float(logs.std(ddof=1)) / math.sqrt(blocks)
+    lower = min(math.exp(centre - half), point * (1 - least_half_width))
+    upper = max(math.exp(centre + half), point * (1 + least_half_width))
+    return Estimate(point, lower, upper, n, blocks, at_least)
 
 
 def share(failed: int, n: int) -> Estimate:

@@ -25,9 +25,13 @@ def ceiling(target: str, cells: Sequence[Cell], legs: Sequence[Leg], slos: Seque
         rate = rates[top]
     else:
         rate = rates[best]
+    good = _by_level(target, cells, "goodput") if slos else {}
+    knee = _knee(good or rates)
     limit = _limit(target, legs, reached)
+    if limit == "none" and good and knee is not None:
+        limit = "slo"  # throughput still rises, but not what is inside the objectives
     reached = reached and limit not in ("generator", "budget")
-    return Ceiling(target, rate, best, reached, limit, _knee(_by_level(target, cells, "goodput") if slos else rates))
+    return Ceiling(target, rate, best, reached, limit, knee)
 
 
 def _by_level(target: str, cells: Sequence[Cell], metric: str) -> dict[int, Estimate]:

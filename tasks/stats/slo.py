@@ -44,6 +44,7 @@ def _places(slo: Slo, cells: Sequence[Cell]) -> list[tuple[str, int]]:
 def _ok(slo: Slo, estimate: Estimate | None) -> bool | None:
     if estimate is None:
         return None
-    if estimate.point >= slo.threshold:
+    equal_is_kept = "<=" in slo.text
+    if estimate.point > slo.threshold or (estimate.point == slo.threshold and not equal_is_kept):
         return False
     return None if estimate.at_least else True

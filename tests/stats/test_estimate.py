@@ -74,6 +74,25 @@ def test_a_timed_out_request_counts_at_its_age_and_says_at_least() -> None:
     assert p50.point == pytest.approx(0.010) and not p50.at_least
 
 
+def test_a_timed_out_request_below_the_quantile_does_not_make_it_at_least() -> None:
+    failure: list[str | None] = [Failure.CENSORED] + [None] * 19
+    found = cells(rows("a", [1.0] + [10.0] * 18 + [20.0], failure=failure), [leg("a")])
+    p95, mean = find(found, "latency_p95"), find(found, "latency_mean")
+    assert p95 is not None and mean is not None
+    assert (p95.at_least, mean.at_least) == (False, True)
+
+
+def test_a_request_that_gave_up_before_its_first_token_counts_in_ttft_at_its_age() -> None:
+    starts = [k * 100 * MS for k in range(20)]
+    first: list[int | None] = [start + 30 * MS for start in starts[:15]] + [None] * 5
+    failure: list[str | None] = [None] * 15 + [Failure.TIMEOUT_FIRST_BYTE] * 5
+    found = cells(rows("a", [100.0] * 20, first_token_ns=first, failure=failure), [leg("a")])
+    p50, p95 = find(found, "ttft_p50"), find(found, "ttft_p95")
+    assert p50 is not None and p95 is not None
+    assert (p50.point, p50.at_least) == (pytest.approx(0.030), False)
+    assert (p95.point, p95.at_least) == (pytest.approx(0.100), True)
+
+
 def test_a_fast_failure_is_an_error_and_no_latency() -> None:
     failure: list[str | None] = [None] * 10 + [Failure.RATE_LIMITED] * 10
     found = cells(rows("a", [100.0] * 10 + [1.0] * 10, failure=failure), [leg("a")])
@@ -93,6 +112,20 @@ def test_throughput_counts_ok_requests_only() -> None:
     assert found is not None and found.point == pytest.approx(4 / 0.050 / 2)
 
 
+def test_a_fast_failure_passes_through_the_system_too() -> None:
+    """4 users: 100 ms for one that succeeds, then 20 ms for one that is refused, so 4 successes every 120 ms."""
+    failure: list[str | None] = [None, Failure.RATE_LIMITED] * 10
+    found = find(cells(rows("a", [100.0, 20.0] * 10, level=4, failure=failure), [leg("a", level=4)]), "throughput")
+    assert found is not None and found.point == pytest.approx(4 / 0.120)
+
+
+def test_a_block_without_a_success_counts_as_nothing() -> None:
+    frame = pl.concat([rows("a", [50.0] * 20), rows("b", [50.0] * 20, failure="reset")])
+    found = find(cells(frame, [leg("a"), leg("b", block=2)]), "throughput")
+    assert found is not None
+    assert (found.point, found.lower, found.blocks) == (pytest.approx(2 / 0.050 / 2), None, 2)
+
+
 def test_no_rate_is_known_better_than_one_per_cent() -> None:
     frame = pl.concat([rows(name, [50.0] * 20) for name in "abc"])
     found = find(cells(frame, [leg(name, block=k) for k, name in enumerate("abc")]), "throughput")
@@ -106,6 +139,31 @@ def test_goodput_counts_requests_inside_every_unscoped_objective() -> None:
     throughput, goodput = find(found, "throughput"), find(found, "goodput")
     assert throughput is not None and goodput is not None
     assert goodput.point == pytest.approx(throughput.point * 0.75)
+
+
+@pytest.mark.parametrize(
+    ("stat", "quantity", "level"), [("mean", "latency", None), ("rate", "errors", None), ("p95", "latency", 10)]
+)
+def test_an_objective_that_no_request_can_keep_by_itself_makes_no_goodput(
+    stat: str, quantity: str, level: int | None
+) -> None:
+    found = cells(rows("a", [50.0] * 20), [leg("a")], slos=[Slo("x", stat, quantity, 0.001, level)])
+    assert find(found, "goodput") is None
+
+
+def test_a_request_without_a_stream_keeps_every_objective_on_its_first_token() -> None:
+    slos = [Slo("p95(ttft) < 10ms", "p95", "ttft", 0.010, None)]
+    found = cells(rows("a", [50.0] * 20, stream=False), [leg("a")], slos=slos)
+    throughput, goodput = find(found, "throughput"), find(found, "goodput")
+    assert throughput is not None and goodput is not None and goodput.point == pytest.approx(throughput.point)
+
+
+def test_a_stream_keeps_an_objective_on_gaps_if_enough_of_its_own_do() -> None:
+    gaps = [[1_000] * 9 + [90_000]] * 5 + [[1_000] * 8 + [90_000] * 2] * 15
+    slos = [Slo("p90(itl) < 20ms", "p90", "itl", 0.020, None)]
+    found = cells(rows("a", [50.0] * 20, chunk_gaps_us=gaps), [leg("a")], slos=slos)
+    throughput, goodput = find(found, "throughput"), find(found, "goodput")
+    assert throughput is not None and goodput is not None and goodput.point == pytest.approx(throughput.point / 4)
 
 
 def test_without_objectives_there_is_no_goodput() -> None:
@@ -154,8 +212,24 @@ def test_an_open_loop_leg_is_cut_into_five_blocks_and_knows_its_response_time() 
     assert rate is not None and rate.point == pytest.approx(100, rel=1e-6) and rate.lower is None
 
 
-def test_a_cell_without_a_success_has_only_its_error_rate_and_slow_latencies() -> None:
-    found = cells(rows("a", [10.0] * 20, failure="connect"), [leg("a")])
+def test_chunks_that_come_together_have_gaps_of_zero() -> None:
+    found = cells(rows("a", [50.0] * 20, chunk_gaps_us=[[0, 0, 0, 0, 4_000]] * 20), [leg("a")])
+    p50, p95 = find(found, "itl_p50"), find(found, "itl_p95")
+    assert p50 is not None and p95 is not None
+    assert (p50.point, p95.point) == (0.0, pytest.approx(0.004))
+
+
+def test_an_open_loop_that_the_target_cannot_follow_reports_what_it_sustained() -> None:
+    """100/s are due for 2 s; the target ends one every 20 ms, so the last waits for 2 s more."""
+    due = [k * 10 * MS for k in range(200)]
+    frame = rows("a", [20.0] * 200, level=0, intended_ns=due)
+    found = cells(frame, [leg("a", series="load", loop="open", level=0)])
+    rate = find(found, "throughput")
+    assert rate is not None and rate.point == pytest.approx(50, rel=0.01)
+
+
+def test_a_cell_without_a_success_has_only_its_error_rate() -> None:
+    found = cells(rows("a", [10.0] * 20, failure="timeout_total"), [leg("a")])
     assert [cell.metric for cell in found] == ["errors"]
 
 

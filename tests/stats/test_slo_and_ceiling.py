@@ -97,3 +97,21 @@ def test_a_quota_is_named_as_the_limit() -> None:
 
 def test_without_throughput_there_is_no_ceiling() -> None:
     assert ceiling("gw", [cell(1, "errors", 1.0)], LEGS) is None
+
+
+def test_an_objective_that_allows_its_own_value_is_kept_by_it() -> None:
+    clean = [cell(0, "errors", 0.0, series="replay")]
+    allowed = Slo("rate(errors) <= 0%", "rate", "errors", 0.0, None)
+    not_allowed = Slo("rate(errors) < 0%", "rate", "errors", 0.0, None)
+    assert [r.ok for r in check([allowed, not_allowed], clean)] == [True, False]
+
+
+def test_goodput_that_stops_rising_first_names_the_objective_as_the_limit() -> None:
+    good = [cell(level, "goodput", point) for level, point in zip((1, 10, 50, 100), (25, 250, 250, 100), strict=True)]
+    found = ceiling("gw", rates(25, 250, 800, 1600) + good, LEGS, [REPLAY_SLO])
+    assert found is not None and (found.reached, found.limited_by, found.knee) == (False, "slo", 10)
+
+
+def test_failures_that_keep_throughput_flat_are_the_limit() -> None:
+    found = ceiling("gw", rates(25, 250, 250, 251), [*LEGS[:3], leg(100, ok=60, failed={"http_5xx": 40})])
+    assert found is not None and found.limited_by == "errors"
