@@ -60,7 +60,7 @@ def judge_run(plan: Plan, run_id: str, found: Sequence[Segment], settings: Setti
         history,
         _only(measured, series),
         confirm=_only(book.tonight(run_id, night=tonight, attempt=Attempt.CONFIRM), series) if confirmed else None,
-        control=CONTROL if (measured["target"] == CONTROL).any() else None,
+        control=CONTROL,
         rules=GateRules(min_effect=plan.judge.min_effect),
     )
     book.add_verdicts(run_id, verdicts)

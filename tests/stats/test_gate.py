@@ -182,6 +182,12 @@ def test_the_control_is_not_judged() -> None:
     assert {v.target for v in found} == {"gw"}
 
 
+def test_a_night_without_the_control_that_history_has_is_judged_without_it() -> None:
+    history = pl.concat([past(30), *(control(k) for k in range(30))])
+    found = judge(history, night(30, np.random.default_rng(99)), control="control")
+    assert (words(found), {v.target for v in found}) == ({"unchanged"}, {"gw"})
+
+
 def test_luck_shared_with_the_control_is_taken_off_from_fifteen_nights_on() -> None:
     rng = np.random.default_rng(5)
     luck = rng.normal(0, 0.03, 31)
