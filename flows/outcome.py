@@ -23,10 +23,8 @@ class Outcome:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-def exit_code(
-    verdict: str | None, *, slo_broken: bool, stopped: bool, invalid: bool, nothing: bool, strict: bool = False
-) -> int:
-    """0 also for inconclusive; with `strict` that is 17."""
+def exit_code(verdict: str | None, *, slo_broken: bool, stopped: bool, invalid: bool, nothing: bool) -> int:
+    """0 also for inconclusive; `--strict` makes that 17 (`flows.cli_measure`)."""
     codes = set()
     if nothing:
         codes.add(14)
@@ -42,4 +40,4 @@ def exit_code(
     for code in PRECEDENCE:
         if code in codes:
             return code
-    return 17 if strict and verdict == Word.INCONCLUSIVE else 0
+    return 0
