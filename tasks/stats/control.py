@@ -29,6 +29,7 @@ def luck(cells: Sequence[Cell], nights: Nights, rules: GateRules) -> Luck:
 
     The slope is flattened by the control's own noise, which is small beside such a move, and below `control_from`
     nights there is none: what is left of a slow machine must accuse nobody (measured: a third of all false alarms).
+    A second measurement without a control (a replay's) is taken for the same machine as the first.
     """
     beta = slope(cells, nights, rules)
     limit = _limit(nights, rules)
@@ -38,7 +39,8 @@ def luck(cells: Sequence[Cell], nights: Nights, rules: GateRules) -> Luck:
             return 0.0
         return x if limit is not None and x > limit else beta * x
 
-    return Luck(beta, nights.control_past, off(nights.control_tonight), off(nights.control_again))
+    again = nights.control_tonight if math.isnan(nights.control_again) else nights.control_again
+    return Luck(beta, nights.control_past, off(nights.control_tonight), off(again))
 
 
 def moved(nights: Nights, rules: GateRules) -> float | None:

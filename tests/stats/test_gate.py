@@ -172,6 +172,13 @@ def test_a_slow_machine_excuses_nobody(nights: int) -> None:
     assert of(found, "latency_p50", 10).reason == "control moved by +30.0%"
 
 
+def test_a_second_look_without_a_control_is_still_a_look_at_the_slow_machine() -> None:
+    history = pl.concat([past(30), *(control(k) for k in range(30))])
+    slow = night(30, None, **dict.fromkeys(METRICS[:4], 1.3), throughput=1 / 1.3)
+    found = judge(history, pl.concat([slow, control(30, 1.3)]), confirm=slow, control="control")
+    assert words(found) == {"inconclusive"}
+
+
 def test_a_fast_machine_improves_nothing() -> None:
     assert words(with_control(1.0, 0.7)) == {"inconclusive"}
 
