@@ -10,6 +10,7 @@ from typing import Any
 
 from prefect import State
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
+from prefect.exceptions import TerminationSignal
 from prefect.states import Completed, Failed
 
 from config.plan import Load, Plan, PlanError
@@ -107,7 +108,7 @@ class _Night:
         say(f"run {self.run_id}: {', '.join(t.name for t in self.plan.targets)}; workload of {workload.count} requests")
         try:
             return await self._measured(run, workload.path, workload.workload_id, captured)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, KeyboardInterrupt, TerminationSignal):  # the latter two: between two awaits
             self._close(RunStatus.CANCELLED, None, 130, "cancelled")
             raise
         except BaseException as error:
