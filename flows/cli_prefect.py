@@ -164,8 +164,8 @@ def _apply(wanted: list[dict[str, Any]]) -> list["Change"]:
         return asyncio.run(apply(wanted))
     except httpx.HTTPStatusError as error:
         code = error.response.status_code
-        if code in (401, 403):
-            raise UsageError(f"{where} refuses us ({code}); set PREFECT_API_AUTH_STRING to what it expects") from None
+        if code == 401:
+            raise UsageError(f"{where} refuses us (401); set PREFECT_API_AUTH_STRING to what it expects") from None
         raise UsageError(f"{where} answers {code}; is it the URL of a Prefect server, ending in /api?") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise UsageError(f"no Prefect server answers at {where} ({type(error).__name__}); is it up?") from None

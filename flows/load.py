@@ -21,7 +21,7 @@ async def load(
 
     Args:
         target: Which endpoint to measure. Hosts other than the worker's machine must be allowed there.
-        load: Open loop at a constant rate.
+        load: Open loop. So many requests a second, however slow the answers.
         workload: Parquet file on the worker, or a pinned name, whose sizes are sent; empty is the built-in one.
         slos: Objectives, each like p95(latency) < 500ms or rate(errors) < 1%
     """
