@@ -239,3 +239,14 @@ def _is_toml(line: str) -> bool:
     """A comment that is a setting or a table, not a sentence."""
     text = line.lstrip().removeprefix("# ")
     return text.startswith(("[", '"')) or " = " in text.split("#")[0]
+
+
+def test_paths_are_relative_to_the_plan_and_a_workload_that_is_no_file_there_is_a_name(file, tmp_path):
+    (tmp_path / "w.parquet").write_bytes(b"")
+    file.write_text(f'workload = "w.parquet"\n[capture]\nsources = ["logs/*.jsonl", "/var/log/x"]\n{MINIMAL}')
+    plan = load_plan(file)
+    assert plan.workload == str(tmp_path / "w.parquet")
+    assert plan.capture.sources == (str(tmp_path / "logs" / "*.jsonl"), "/var/log/x")
+    file.write_text(f'workload = "pinned"\n{MINIMAL}')
+    assert load_plan(file).workload == "pinned"
+    assert load_plan(file, ["workload=here.parquet"]).workload == "here.parquet"

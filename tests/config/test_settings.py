@@ -83,3 +83,9 @@ def test_another_host_is_allowed_by_its_whole_name_only(monkeypatch):
     assert settings.allows("gw.example")
     assert not settings.allows("evil.gw.example")
     assert not settings.allows("gw.example.evil")
+
+
+def test_the_file_of_settings_can_be_named_for_a_flow_that_runs_in_a_folder_of_its_own(monkeypatch, tmp_path):
+    (tmp_path / "mine.toml").write_text("book_wait_s = 7")
+    monkeypatch.setenv("GATEBENCH_SETTINGS", str(tmp_path / "mine.toml"))
+    assert Settings().book_wait_s == 7

@@ -1,9 +1,11 @@
 """`gatebench up` for real: a Prefect server, the deployments and a worker, and what comes of them."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -44,6 +46,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         (place / "config").mkdir()
         (place / "config" / "__init__.py").write_text("raise SystemExit('shadowed')")
         (place / "tasks.py").write_text("raise SystemExit('shadowed')")
+    (folder / "gatebench.toml").write_text("flush_s = 0.5")
     port = free_port()
     command = [str(Path(sys.executable).parent / "gatebench"), "up", "--port", str(port), "--home", str(home)]
     env = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
@@ -98,7 +101,7 @@ def test_an_ad_hoc_sweep_runs_through_the_worker_and_leaves_its_artifacts(server
     with SimulatorProcess(SimConfig(service_ms=5.0)) as simulator:
         parameters = {
             "target": {"name": "sim", "url": simulator.url, "model": "m"},
-            "sweep": {"levels": [1, 2], "requests": 50, "blocks": 5, "control": False},
+            "sweep": {"levels": [1, 2], "requests": 20, "blocks": 5, "control": False},
         }
 
         async def submit(client: Any) -> Any:
@@ -110,13 +113,17 @@ def test_an_ad_hoc_sweep_runs_through_the_worker_and_leaves_its_artifacts(server
                     artifacts = await client.read_artifacts(
                         artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
                     )
-                    return found.state, {a.key for a in artifacts}
+                    return found.state, {a.key: a.data for a in artifacts}
                 await asyncio.sleep(1)
             raise AssertionError("the run did not end within three minutes")
 
-        state, keys = ask(server, submit)
+        state, artifacts = ask(server, submit)
     assert (state.type.value, state.name) == ("COMPLETED", "Measured"), state.message
-    assert keys == {"gatebench-verdict", "gatebench-estimates", "gatebench-report", "gatebench-progress"}
+    assert set(artifacts) == {"gatebench-verdict", "gatebench-estimates", "gatebench-report", "gatebench-progress"}
+    assert "Measured, not judged" in artifacts["gatebench-verdict"]
+    assert "data:image/" in artifacts["gatebench-verdict"]
+    assert [row["load"] for row in json.loads(artifacts["gatebench-estimates"])] == ["1 concurrent", "2 concurrent"]
+    assert artifacts["gatebench-progress"] == 100
     [run] = Book(server.home / "gatebench.duckdb").runs()
     assert (run.flow, run.status, run.exit_code) == ("sweep", "completed", 0)
     assert run.report is not None and Path(run.report).is_file()
@@ -134,14 +141,67 @@ def test_a_port_that_is_taken_is_refused(server: Server, tmp_path: Path) -> None
     assert f"port {port} is taken" in found.stderr
 
 
-def test_ctrl_c_leaves_no_process_behind(server: Server) -> None:
+def test_deploying_says_what_it_changed_and_refuses_what_is_no_prefect_server(server: Server) -> None:
+    def deploy(api: str, *options: str) -> "subprocess.CompletedProcess[str]":
+        command = [str(Path(sys.executable).parent / "gatebench"), "deploy", "--home", str(server.home), *options]
+        env = {**os.environ, "PREFECT_API_URL": api}
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+    assert "changed    nightly/nightly (schedule)" in deploy(server.api, "--cron", "0 5 * * *").stdout
+    found = deploy(server.api.removesuffix("/api"))
+    assert (found.returncode, "ending in /api?" in found.stderr) == (2, True), found.stderr
+    found = deploy("")
+    assert (found.returncode, "set PREFECT_API_URL" in found.stderr) == (2, True), found.stderr
+
+
+def test_a_run_whose_process_is_gone_is_closed_so_that_it_blocks_no_later_one(server: Server) -> None:
+    from prefect.states import Running
+
+    from deployments.unfinished import close
+
+    async def lose(client: Any) -> str:
+        deployment = await client.read_deployment_by_name("judge/judge")
+        run = await client.create_flow_run_from_deployment(deployment.id, state=Running())
+        assert run.name not in await close("gatebench", lambda pid: True)
+        assert await close("gatebench", lambda pid: False) == [run.name]
+        return str((await client.read_flow_run(run.id)).state.name)
+
+    assert ask(server, lose) == "Crashed"
+
+
+def test_ctrl_c_cancels_the_run_under_way_and_leaves_no_process_behind(server: Server) -> None:
     """Last: it ends the server."""
-    ours = [pid for pid in processes() if str(server.home) in processes()[pid]]
-    assert ours
-    server.process.send_signal(signal.SIGINT)
-    assert server.process.wait(60) == 0
-    left = {pid: text for pid, text in processes().items() if pid in ours}
-    assert left == {}
+    book = Book(server.home / "gatebench.duckdb")
+    with SimulatorProcess(SimConfig(service_ms=20.0)) as simulator:
+        parameters = {
+            "target": {"name": "long", "url": simulator.url, "model": "m"},
+            "sweep": {"levels": [1], "requests": 5000, "blocks": 5, "control": False},
+        }
+
+        async def submit(client: Any) -> None:
+            deployment = await client.read_deployment_by_name("sweep/ad-hoc-sweep")
+            await client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+
+        ask(server, submit)
+        deadline = time.monotonic() + 60
+        while "running" not in {run.status for run in book.runs()}:
+            assert time.monotonic() < deadline, "the run never started"
+            time.sleep(0.5)
+        ours = {pid: text for pid, text in processes().items() if f"GATEBENCH_HOME={server.home}" in text}
+        assert len(ours) >= 4  # server, worker, flow, what the flow measures with
+        flows = [text for text in ours.values() if "PREFECT__FLOW_RUN_ID" in text]
+        assert all(f"GATEBENCH_SETTINGS={server.home.parent / 'gatebench.toml'}" in text for text in flows)
+        server.process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        server.process.send_signal(signal.SIGINT)  # an impatient second one changes nothing
+        assert server.process.wait(90) == 0
+    left = {pid for pid, text in processes().items() if f"GATEBENCH_HOME={server.home}" in text}
+    assert left == set()
+    with sqlite3.connect(server.home / "prefect" / "prefect.db") as history:
+        states = [row[0] for row in history.execute("select state_type from flow_run order by start_time")]
+    assert "CANCELLED" in states
+    assert not {"RUNNING", "PENDING", "CANCELLING"} & set(states)
+    assert sorted(run.status for run in book.runs()) == ["cancelled", "completed"]
 
 
 def processes() -> dict[int, str]:
