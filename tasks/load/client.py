@@ -12,7 +12,6 @@ from storage.records import Failure, Sample
 from tasks.load.stream import TokenStream
 from tasks.load.wire import Exchange
 
-
 _COUNT_LIMIT = 2**31  # of what a row can hold: a gateway may say anything
 
 

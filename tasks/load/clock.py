@@ -5,6 +5,7 @@ lateness p50 / p99: timerfd 0.04 / 0.17 ms, uvloop's own timers (whole milliseco
 """
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import sys
@@ -22,6 +23,10 @@ class Wake(Protocol):
     """Sleep until an instant on the monotonic clock; False if it had passed and there was nothing to wait for."""
 
     async def until(self, due_ns: int) -> bool: ...
+
+    def cut(self) -> None:
+        """End the sleep under way, if there is one."""
+
     def close(self) -> None: ...
 
 
@@ -51,6 +56,9 @@ class TimerfdWake:
             os.read(self._fd, 8)
         except BlockingIOError:
             return
+        self.cut()
+
+    def cut(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -69,14 +77,22 @@ class TimerfdWake:
 
 
 class LoopWake:
-    """The event loop's own timer, where there is no timerfd."""
+    """The event loop's own timer, where there is no timerfd. One sleeper at a time."""
+
+    def __init__(self) -> None:
+        self._cut = asyncio.Event()
 
     async def until(self, due_ns: int) -> bool:
         left = due_ns - perf_counter_ns()
         if left <= 0:
             return False
-        await asyncio.sleep(left / 1e9)
+        self._cut.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._cut.wait(), left / 1e9)
         return True
+
+    def cut(self) -> None:
+        self._cut.set()
 
     def close(self) -> None:
         return None

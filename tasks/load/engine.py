@@ -95,6 +95,7 @@ class Engine:
         self._unfinished = 0  # closed loop: measured requests not yet ended
         self._order: Sequence[int] = ()
         self._room: asyncio.Future[None] | None = None
+        self._wake: Wake | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._error: Exception | None = None
         self.tally = Tally(perf_counter_ns())
@@ -161,28 +162,31 @@ class Engine:
         At `max_in_flight`: queue (latency from due tells), drop (counted) or abort.
         """
         tally = self.tally
-        self._order = order
+        self._order, self._wake = order, wake
         seq, prepared = self._next()
         tally.t0 = perf_counter_ns() + _LEAD_NS
         for start in starts_ns:
+            if self._stopper.reason is not None:
+                break
             due = tally.t0 + start
             if not await wake.until(due):
                 await asyncio.sleep(0)  # behind: answers must be read all the same
+            phase = Phase.WARMUP if start < warmup_ns else Phase.MEASURED
             full = len(self._in_flight) >= max_in_flight
             if full and on_full == "queue":
                 await self._until_room(max_in_flight)
-                tally.queued += 1
+                tally.queued += phase == Phase.MEASURED
             if self._stopper.reason is not None:
                 break
             if full and on_full != "queue":
-                tally.dropped += 1
+                tally.dropped += phase == Phase.MEASURED
                 if on_full == "abort":
                     self._stopper.stop("max_in_flight", f"{max_in_flight} requests were in flight (on_full = abort)")
-                continue
-            phase = Phase.WARMUP if start < warmup_ns else Phase.MEASURED
-            exchange = self._send(prepared, seq, phase, due, late_by_plan=full)
-            exchange.done.add_done_callback(partial(self._left, exchange))
-            seq, prepared = self._next()
+                    break
+            else:
+                exchange = self._send(prepared, seq, phase, due, late_by_plan=full)
+                exchange.done.add_done_callback(partial(self._left, exchange))
+            seq, prepared = self._next()  # a dropped request is gone; the next start keeps its own arrival
         await self._drain()
         if self._error is not None:
             raise self._error
@@ -195,11 +199,10 @@ class Engine:
     def _left(self, exchange: Exchange, _: "asyncio.Future[None]") -> None:
         try:
             self._ended(exchange)
-        except GatebenchError as error:  # a callback cannot raise to anybody
+        except Exception as error:  # a callback cannot raise to anybody: `open_loop` will
             self._error = error
-            self._stopper.stop("storage", str(error))
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
+            self._stopper.stop("error", str(error))
+        self._hurry()
 
     async def _drain(self) -> None:
         """Wait for what is in flight; what is left at the deadline is kept as censored, at its age."""
@@ -214,8 +217,14 @@ class Engine:
         """End everything in flight now, and wake whoever waits for room."""
         for exchange in list(self._in_flight):
             exchange.abort(failure)
+        self._hurry()
+
+    def _hurry(self) -> None:
+        """An open loop that waits, for room or for its next start, looks again at whether to go on."""
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
+        if self._wake is not None and self._stopper.reason is not None:
+            self._wake.cut()
 
     def _send(self, prepared: Prepared, seq: int, phase: Phase, intended: int, late_by_plan: bool = False) -> Exchange:
         exchange = self._sender.start(self._maker.origin, prepared.payload)

@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 
@@ -87,19 +87,26 @@ class Fleet:
         if self._executor is None:
             await self._start()
         assert self._executor is not None
-        future = self._executor.submit(_run, spec)
         try:
+            future = self._executor.submit(_run, spec)
             return await asyncio.shield(asyncio.wrap_future(future))
         except asyncio.CancelledError:
-            self._signal()
-            with contextlib.suppress(asyncio.TimeoutError, BrokenProcessPool, asyncio.CancelledError):
-                await asyncio.wait_for(asyncio.wrap_future(future), timeout=5)
+            await self._interrupt(future)
             raise
         except BrokenProcessPool:
             self.stop()
             raise WorkerDied(
                 f"the load worker died in leg {spec.leg_id}; rows up to its last second are in {spec.folder}"
             ) from None
+
+    async def _interrupt(self, future: "Future[Leg]") -> None:
+        """Ask the worker to end its leg, and wait until it has."""
+        self._signal()
+        try:
+            with contextlib.suppress(asyncio.TimeoutError, GatebenchError, asyncio.CancelledError):
+                await asyncio.wait_for(asyncio.wrap_future(future), timeout=5)
+        except BrokenProcessPool:  # it was not yet, or no longer, in the leg
+            self.stop()
 
     def _signal(self) -> None:
         if self._pid is not None:

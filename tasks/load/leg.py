@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import ssl
 import sys
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -62,6 +63,7 @@ async def run_leg(spec: LegSpec) -> Leg:
     probe = health.Probe(loop)
     started_at = datetime.now(UTC).isoformat()
     probe.start()
+    sink.follow(loop)
     try:
         if spec.loop == "closed":
             await engine.closed_loop(spec.level, spec.requests, order)
@@ -107,7 +109,8 @@ def _plan(spec: LegSpec, arrivals: Arrivals) -> tuple[list[int], list[int]]:
 def _sender(spec: LegSpec) -> WireTransport | HttpxSender:
     limits = Limits.seconds(*spec.timeouts_s)
     if spec.target.transport == "wire":
-        return WireTransport(limits)
+        secure = spec.target.url.lower().startswith("https:")
+        return WireTransport(limits, tls=ssl.create_default_context() if secure else None)
     pool = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     return HttpxSender(httpx.AsyncHTTPTransport(limits=pool), limits)
 
@@ -176,7 +179,7 @@ def _leg(spec: LegSpec, tally: Tally, stopper: Stopper, found: Health) -> Leg:
 
 def _scheduled(spec: LegSpec, starts: list[int]) -> int:
     """Requests the measured phase is meant to have."""
-    return spec.requests if spec.loop == "closed" else sum(1 for s in starts if s >= spec.warmup_s * 1e9)
+    return spec.requests if spec.loop == "closed" else sum(1 for s in starts if s >= int(spec.warmup_s * 1e9))
 
 
 def _offered(spec: LegSpec, starts: list[int]) -> float | None:

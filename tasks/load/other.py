@@ -4,12 +4,14 @@ Slower by an order of magnitude; its floor is calibrated like the wire's and pri
 """
 
 import asyncio
+import socket
+import ssl
 from time import perf_counter_ns
 
 import httpx
 
 from storage.records import Failure
-from tasks.load.wire import Exchange, Limits, Origin
+from tasks.load.wire import OURS, Exchange, Limits, Origin
 
 
 class HttpxSender:
@@ -49,12 +51,16 @@ class HttpxSender:
         except httpx.TimeoutException:
             kind = Failure.TIMEOUT_IDLE if exchange.read_ns else Failure.TIMEOUT_FIRST_BYTE
             exchange.finish(perf_counter_ns(), kind)
-        except httpx.ConnectError:
-            exchange.finish(perf_counter_ns(), Failure.CONNECT)
-        except httpx.RemoteProtocolError:
-            exchange.finish(perf_counter_ns(), Failure.CLOSED_EARLY)
+        except httpx.ConnectError as error:
+            exchange.finish(perf_counter_ns(), _connect_failure(error))
+        except httpx.RemoteProtocolError as error:
+            ended = any(word in str(error) for word in ("closed", "disconnected"))
+            exchange.finish(perf_counter_ns(), Failure.CLOSED_EARLY if ended else Failure.PROTOCOL)
         except (httpx.TransportError, OSError):
             exchange.finish(perf_counter_ns(), Failure.RESET)
+        except Exception:  # whatever an odd transport raises: every attempt ends in a row
+            exchange.finish(perf_counter_ns(), Failure.PROTOCOL)
+            raise
 
     async def _exchange(self, exchange: Exchange) -> None:
         request = self._request(exchange)
@@ -62,6 +68,7 @@ class HttpxSender:
         response = await self._transport.handle_async_request(request)
         try:
             exchange.read_ns = exchange.headers_ns = perf_counter_ns()
+            request.extensions["timeout"]["read"] = self._limits.idle_ns / 1e9  # of every read from here on
             exchange.status = response.status_code
             exchange.headers = response.headers.raw
             if exchange.on_headers is not None:
@@ -74,9 +81,9 @@ class HttpxSender:
                     exchange.on_body(chunk, exchange.read_ns)
                 else:
                     exchange.body.append(chunk)
-            exchange.finish(exchange.read_ns)
         finally:
-            await response.aclose()
+            await response.aclose()  # the connection is free again before the next request asks for one
+        exchange.finish(exchange.read_ns)
 
     def _request(self, exchange: Exchange) -> httpx.Request:
         head, _, body = exchange.payload.partition(b"\r\n\r\n")
@@ -89,8 +96,22 @@ class HttpxSender:
         limits = self._limits
         timeout = {
             "connect": limits.connect_ns / 1e9,
-            "read": max(limits.first_byte_ns, limits.idle_ns) / 1e9,
+            "read": limits.first_byte_ns / 1e9,
             "write": limits.first_byte_ns / 1e9,
             "pool": None,
         }
         return httpx.Request(method.decode(), url, headers=headers, content=body, extensions={"timeout": timeout})
+
+
+def _connect_failure(error: BaseException) -> Failure:
+    """httpx calls everything before the request a ConnectError; what it was stands in the chain of causes."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, socket.gaierror | UnicodeError):
+            return Failure.DNS
+        if isinstance(cause, ssl.SSLError):
+            return Failure.TLS
+        if isinstance(cause, OSError) and cause.errno in OURS:
+            return Failure.LOCAL
+        cause = cause.__cause__ or cause.__context__
+    return Failure.CONNECT

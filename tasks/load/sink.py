@@ -5,6 +5,7 @@ A row is packed into one flat buffer when it is added (about 2 µs); a thread tu
 Python tuples instead would hold the interpreter for tens of milliseconds in the middle of a measurement.
 """
 
+import asyncio
 import struct
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -76,6 +77,7 @@ class Sink:
         self._pending: list[Future[None]] = []
         self._parts = len(list(folder.glob("part-*.parquet"))) if folder.is_dir() else 0
         self._last_flush = perf_counter_ns()
+        self._timer: asyncio.TimerHandle | None = None
         self.rows = 0
         self._reset()
 
@@ -98,7 +100,7 @@ class Sink:
                     code = codes[value] = len(codes)  # type: ignore[index]
                 row.append(code)
             elif position in _MILLI_SET:
-                row.append(int(float(value) * 1000))  # type: ignore[arg-type]
+                row.append(round(float(value) * 1000))  # type: ignore[arg-type]
             else:
                 row.append(value)  # type: ignore[arg-type]
         self._buffer += _PACK.pack(*row)
@@ -108,12 +110,21 @@ class Sink:
         if len(self._ids) >= PART_ROWS or perf_counter_ns() - self._last_flush >= self._flush_ns:
             self.flush()
 
+    def follow(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Flush by the loop's timer too: a row must not wait for a next one that may be long in coming."""
+        if perf_counter_ns() - self._last_flush >= 0.9 * self._flush_ns:
+            self._hand_over()
+        self._timer = loop.call_later(max(0.005, self._flush_ns / 1e10), self.follow, loop)
+
     def flush(self) -> None:
-        """Hand what there is to the writing thread."""
-        self._last_flush = perf_counter_ns()
+        """Hand what there is to the writing thread. Raises StorageError when an earlier part could not be written."""
         for done in [f for f in self._pending if f.done()]:
+            _raise(done, self._folder)  # one that failed stays pending, so that `close` says it as well
             self._pending.remove(done)
-            _raise(done, self._folder)
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        self._last_flush = perf_counter_ns()
         if not self._ids:
             return
         path = self._folder / f"part-{self._parts:05d}.parquet"
@@ -125,8 +136,10 @@ class Sink:
 
     def close(self) -> None:
         """Write the rest and wait for it."""
+        if self._timer is not None:
+            self._timer.cancel()
         try:
-            self.flush()
+            self._hand_over()
             for future in self._pending:
                 _raise(future, self._folder)
         finally:

@@ -21,7 +21,7 @@ import httpx
 
 from storage.records import Failure
 
-_OURS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
+OURS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}  # not the target's doing
 _MAX_HEADER_BYTES = 256 * 1024
 
 
@@ -335,7 +335,7 @@ class WireTransport(httpx.AsyncBaseTransport):
                     transport, _ = await loop.create_connection(lambda: connection, address, origin.port)
                     break
                 except OSError as error:
-                    if not last or error.errno in _OURS:
+                    if not last or error.errno in OURS:
                         raise
             exchange.connected_ns = perf_counter_ns()
             if origin.scheme == "https":
@@ -452,7 +452,7 @@ class _Body(httpx.AsyncByteStream):
 
 
 def _connect_failure(exchange: Exchange, error: OSError) -> Failure:
-    if error.errno in _OURS:
+    if error.errno in OURS:
         return Failure.LOCAL
     shaking_hands = exchange.origin.scheme == "https" and exchange.connected_ns is not None
     return Failure.TLS if shaking_hands else Failure.CONNECT
