@@ -1,5 +1,6 @@
 """Arrivals or a rate -> intended starts, in nanoseconds from t0. Pure; all of it exists before the first send."""
 
+import math
 import random
 from collections.abc import Sequence
 
@@ -12,7 +13,7 @@ def constant(rate_rps: float, duration_s: float) -> list[int]:
         raise UsageError(
             f"a rate of {rate_rps} requests a second for {duration_s} s sends nothing; both must be above 0"
         )
-    count = int(rate_rps * duration_s + 1e-9)
+    count = math.ceil(rate_rps * duration_s - 1e-9)
     return [int(k * 1e9 / rate_rps) for k in range(count)]
 
 

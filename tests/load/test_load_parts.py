@@ -1,0 +1,333 @@
+"""Schedule, limits, health, prompts, requests: literals in, literals out."""
+
+import json
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from storage.errors import UsageError
+from storage.records import Failure, Health, Validity
+from tasks.load import schedule
+from tasks.load.health import judge, quantile
+from tasks.load.limits import Stopper
+from tasks.load.prompts import SALT_WORDS, WORDS, Prompts
+from tasks.load.requests import Arrivals, Requests
+from tasks.load.spec import BreakerSpec, BudgetSpec, HealthLimits
+
+S = 1_000_000_000
+MS = 1_000_000
+
+# --- schedule
+
+
+@pytest.mark.parametrize(
+    ("rate", "duration", "starts"),
+    [
+        (4, 1.0, [0, 250 * MS, 500 * MS, 750 * MS]),
+        (1, 3, [0, S, 2 * S]),
+        (1.5, 1, [0, 666_666_666]),
+        (0.5, 1, [0]),
+        (0.5, 4, [0, 2 * S]),
+        (3, 1, [0, 333_333_333, 666_666_666]),
+        (10, 0.3, [0, 100 * MS, 200 * MS]),
+    ],
+)
+def test_a_constant_rate_starts_every_k_over_rate_that_lies_inside_the_duration(rate, duration, starts):
+    assert schedule.constant(rate, duration) == starts
+
+
+@pytest.mark.parametrize(("rate", "duration"), [(0, 1), (-1, 1), (1, 0)])
+def test_a_rate_that_sends_nothing_is_refused(rate, duration):
+    with pytest.raises(UsageError, match="must be above 0"):
+        schedule.constant(rate, duration)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "speed", "starts"),
+    [
+        ([5, 15, 45], 1.0, [0, 10, 40]),
+        ([5, 15, 45], 2.0, [0, 5, 20]),
+        ([5, 15, 45], 0.5, [0, 20, 80]),
+        ([], 1.0, []),
+        ([7], 3.0, [0]),
+    ],
+)
+def test_recorded_arrivals_are_played_from_the_first_of_them(offsets, speed, starts):
+    assert schedule.recorded(offsets, speed) == starts
+
+
+def test_a_speed_of_nothing_is_refused():
+    with pytest.raises(UsageError, match="2 plays twice as fast"):
+        schedule.recorded([0], 0)
+
+
+def test_the_order_of_a_leg_is_every_arrival_once_the_same_for_every_target():
+    assert sorted(schedule.order(1, 2, 10, 50)) == list(range(50))
+    assert schedule.order(1, 2, 10, 50) == schedule.order(1, 2, 10, 50)
+    assert schedule.order(1, 2, 10, 50) != schedule.order(1, 3, 10, 50)
+    assert schedule.order(7, 1, 3, 6) == [5, 4, 0, 3, 1, 2]
+
+
+# --- limits
+
+
+NO_BREAKER = BreakerSpec(enabled=False)
+
+
+def stopper(breaker: BreakerSpec = NO_BREAKER, **budget) -> Stopper:
+    return Stopper(BudgetSpec(**budget), breaker, 1_000)
+
+
+def test_a_budget_of_requests_is_used_up_by_the_last_of_them():
+    limits = stopper(requests=2)
+    limits.sending(0)
+    assert limits.reason is None
+    limits.sending(0)
+    assert (limits.reason, limits.detail) == ("budget", "budget: 2 requests")
+
+
+def test_a_budget_of_tokens_counts_the_answers():
+    limits = stopper(output_tokens=10)
+    for tokens, reason in ((4, None), (None, None), (5, None), (1, "budget")):
+        limits.ended(0, None, 100, tokens)
+        assert limits.reason == reason
+
+
+def test_money_is_prices_times_tokens_in_both_directions():
+    limits = stopper(usd=0.01, input_price=2.0, output_price=10.0)
+    limits.ended(0, None, 2_000, 500)  # 0.004 + 0.005
+    assert limits.reason is None
+    limits.ended(0, None, 500, None)  # 0.001
+    assert (limits.reason, limits.detail) == ("budget", "budget: 0.01 dollars")
+
+
+def test_wall_time_is_looked_at_when_something_is_sent():
+    limits = stopper(wall_s=2.0)
+    limits.sending(1_000 + 2 * S - 1)
+    assert limits.reason is None
+    limits.sending(1_000 + 2 * S)
+    assert limits.detail == "budget: 2 s of wall time"
+
+
+BREAKER = BreakerSpec(share=0.5, window_s=10.0, min_requests=4)
+
+
+def test_the_breaker_opens_above_its_share_and_not_before_it_has_seen_enough():
+    limits = stopper(BREAKER)
+    for failure, reason in ((Failure.RESET, None), (Failure.RESET, None), (None, None), (None, None)):
+        limits.ended(S, failure, None, None)
+        assert limits.reason == reason  # 2 of 4 is not above a half
+    limits.ended(S, Failure.HTTP_5XX, None, None)
+    assert (limits.reason, limits.detail) == ("breaker", "error breaker: 3 of the last 5 requests failed")
+
+
+def test_the_breaker_forgets_what_is_older_than_its_window():
+    limits = stopper(BREAKER)
+    for _ in range(3):
+        limits.ended(S, Failure.RESET, None, None)
+    for _ in range(4):
+        limits.ended(12 * S, None, None, None)
+    assert limits.reason is None
+    limits.ended(12 * S, Failure.RESET, None, None)
+    assert limits.reason is None  # 1 of 5
+
+
+def test_what_we_cut_off_ourselves_does_not_open_the_breaker():
+    limits = stopper(BREAKER)
+    for failure in [Failure.CANCELLED, Failure.CENSORED] * 10:
+        limits.ended(S, failure, None, None)
+    assert limits.reason is None
+
+
+def test_the_first_reason_stays():
+    limits = stopper(requests=1)
+    limits.stop("interrupted", "by hand")
+    limits.sending(0)
+    assert (limits.reason, limits.detail) == ("interrupted", "by hand")
+
+
+# --- health
+
+FINE = Health(
+    schedule_lag_p50_ms=0.1,
+    schedule_lag_p99_ms=0.5,
+    schedule_lag_max_ms=1.0,
+    loop_lag_p99_ms=1.0,
+    cpu_share=0.5,
+    offered_rps=None,
+    achieved_rps=100.0,
+    gc_pauses=0,
+    open_files=10,
+    open_files_limit=1024,
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "validity", "reason"),
+    [
+        ({}, Validity.VALID, None),
+        ({"schedule_lag_p99_ms": 5.0}, Validity.VALID, None),
+        ({"schedule_lag_p99_ms": 5.1}, Validity.SUSPECT, "generator: requests left late (schedule lag p99 5.1 ms)"),
+        ({"schedule_lag_p99_ms": 20.1}, Validity.INVALID, "generator: requests left late (schedule lag p99 20.1 ms)"),
+        ({"loop_lag_p99_ms": 11.0}, Validity.SUSPECT, "generator: the event loop was held up (lag p99 11.0 ms)"),
+        ({"loop_lag_p99_ms": 51.0}, Validity.INVALID, "generator: the event loop was held up (lag p99 51.0 ms)"),
+        ({"cpu_share": 0.9}, Validity.SUSPECT, "generator: its CPU was busy (share 0.90)"),
+        ({"cpu_share": 0.98}, Validity.INVALID, "generator: its CPU was busy (share 0.98)"),
+        ({"offered_rps": 100.0}, Validity.VALID, None),
+        ({"offered_rps": 106.0}, Validity.INVALID, "generator: sent only 94% of the rate asked for"),
+        (dict.fromkeys(("schedule_lag_p99_ms", "loop_lag_p99_ms", "cpu_share", "achieved_rps")), Validity.VALID, None),
+    ],
+)
+def test_the_generators_own_figures_decide_whether_a_leg_counts(changes, validity, reason):
+    found = judge(replace(FINE, **changes), HealthLimits(), failed={}, ceiling_rps=None)
+    assert found == (validity, [] if reason is None else [reason])
+
+
+def test_a_leg_near_its_own_calibrated_ceiling_is_invalid():
+    assert judge(FINE, HealthLimits(), failed={}, ceiling_rps=125.0) == (Validity.VALID, [])
+    assert judge(FINE, HealthLimits(), failed={}, ceiling_rps=110.0) == (
+        Validity.INVALID,
+        ["generator: ran at 91% of its own calibrated ceiling (110/s)"],
+    )
+
+
+def test_running_out_of_ports_is_ours_and_every_reason_is_given():
+    found = judge(replace(FINE, cpu_share=0.9), HealthLimits(), failed={Failure.LOCAL: 2}, ceiling_rps=None)
+    assert found == (
+        Validity.INVALID,
+        ["generator: out of ports or descriptors 2 times", "generator: its CPU was busy (share 0.90)"],
+    )
+
+
+def test_failures_of_the_target_never_make_a_leg_invalid():
+    assert judge(FINE, HealthLimits(), failed={Failure.HTTP_5XX: 900}, ceiling_rps=None)[0] == Validity.VALID
+
+
+@pytest.mark.parametrize(
+    ("values", "q", "expected"),
+    [([], 0.5, None), ([7], 0.99, 7), ([3, 1, 2], 0.5, 2), (range(1, 101), 0.99, 99), (range(1, 101), 1.0, 100)],
+)
+def test_nearest_rank_quantiles(values, q, expected):
+    assert quantile(list(values), q) == expected
+
+
+# --- prompts
+
+
+def test_a_prompt_has_as_many_words_as_it_was_asked_for_whatever_its_salt():
+    for salt in ("a", "b"):
+        prompts = Prompts(1, salt)
+        for words in (1, 5, 6, 7, 64, 20_000):
+            assert [len(prompts.text(seq, words).split()) for seq in (0, 1, 99)] == [words] * 3
+    assert len(Prompts(1, "a").text(0, 0).split()) == 1
+
+
+def test_the_same_seed_and_salt_give_the_same_bytes_and_another_salt_another_beginning():
+    one, same, other = Prompts(1, "a").text(3, 40), Prompts(1, "a").text(3, 40), Prompts(1, "b").text(3, 40)
+    assert one == same
+    assert one.split()[:SALT_WORDS] != other.split()[:SALT_WORDS]
+    assert one.split()[SALT_WORDS:] == other.split()[SALT_WORDS:]
+
+
+def test_requests_of_a_leg_share_the_salt_and_nothing_else():
+    prompts = Prompts(1, "a")
+    texts = [prompts.text(seq, 40).split() for seq in range(200)]
+    assert len({tuple(text[:SALT_WORDS]) for text in texts}) == 1
+    assert len({tuple(text[SALT_WORDS : SALT_WORDS + 3]) for text in texts}) == 200
+
+
+def test_a_prompt_needs_no_escaping_in_json():
+    text = Prompts(1, "a").text(0, 500).decode()
+    assert json.loads(f'"{text}"') == text
+    assert set(text.split()) <= set(WORDS)
+
+
+# --- requests
+
+
+def requests_of(spec) -> Requests:
+    return Requests(spec, Arrivals.read(spec.workload))
+
+
+def body_of(payload: bytes) -> dict:
+    head, _, body = payload.partition(b"\r\n\r\n")
+    assert f"Content-Length: {len(body)}".encode() in head
+    return json.loads(body)
+
+
+def test_a_request_asks_for_what_its_arrival_had(leg_spec):
+    requests = requests_of(leg_spec("http://127.0.0.1:8000/v1", stream=None))
+    streamed, plain = requests.make(0, 2), requests.make(1, 3)
+    assert streamed.payload.startswith(b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:8000\r\n")
+    first, second = body_of(streamed.payload), body_of(plain.payload)
+    assert (first["model"], first["stream"], first["max_tokens"]) == ("m", True, 4)
+    assert first["stream_options"] == {"include_usage": True}
+    assert len(first["messages"][0]["content"].split()) == 22
+    assert (second["stream"], second["max_tokens"], "stream_options" in second) == (False, 5, False)
+    assert (streamed.stream, plain.stream) == (True, False)
+
+
+def test_a_targets_own_wishes_go_into_every_request(leg_spec, monkeypatch):
+    monkeypatch.setenv("GATEBENCH_KEY_X", "sk-1")
+    base = leg_spec(
+        "https://gw.example/openai",
+        models={"m": "served"},
+        headers={"X-One": "1"},
+        query={"api-version": "2024 01"},
+        extra_body={"temperature": 0, "messages": "never"},
+        token_param="max_completion_tokens",
+    )
+    spec = replace(base, target=replace(base.target, api_key_env="GATEBENCH_KEY_X"))
+    payload = requests_of(spec).make(0, 0).payload
+    body = body_of(payload)
+    assert payload.startswith(b"POST /openai/chat/completions?api-version=2024+01 HTTP/1.1\r\nHost: gw.example\r\n")
+    assert b"\r\nX-One: 1\r\n" in payload
+    assert b"\r\nAuthorization: Bearer sk-1\r\n" in payload
+    assert (body["model"], body["temperature"], body["max_completion_tokens"]) == ("served", 0, 2)
+    assert (isinstance(body["messages"], list), "max_tokens" in body) == (True, False)
+
+
+def test_the_same_leg_has_the_same_bytes_and_another_leg_of_equal_length_others(leg_spec):
+    spec = leg_spec()
+    one, same = requests_of(spec).make(5, 1).payload, requests_of(spec).make(5, 1).payload
+    assert one == same
+    others = [
+        replace(spec, block=2),
+        replace(spec, attempt="confirm"),
+        replace(spec, level=9),
+        replace(spec, run_id="r2"),
+    ]
+    contents = [body_of(requests_of(s).make(5, 1).payload)["messages"][0]["content"] for s in [spec, *others]]
+    assert len(set(contents)) == 5
+    assert {len(text.split()) for text in contents} == {21}
+
+
+@pytest.mark.parametrize("value", ["a\r\nEvil: 1", "a\nb", "→"])
+def test_a_header_that_cannot_be_sent_is_refused(leg_spec, value):
+    with pytest.raises(UsageError, match="header X-One"):
+        requests_of(leg_spec(headers={"X-One": value}))
+
+
+def test_a_workload_says_what_an_arrival_left_open(tmp_path):
+    path = tmp_path / "w.parquet"
+    pl.DataFrame(
+        {
+            "offset_ns": [9, 3],
+            "model": ["late", "early"],
+            "input_tokens": pl.Series([None, 5], dtype=pl.Int64),
+            "output_tokens": pl.Series([None, 0], dtype=pl.Int64),
+            "max_output_tokens": pl.Series([None, 50], dtype=pl.Int64),
+            "stream": [True, False],
+        }
+    ).write_parquet(path)
+    arrivals = Arrivals.read(str(path))
+    assert (arrivals.offset_ns, arrivals.model) == ([3, 9], ["early", "late"])
+    assert (arrivals.input_tokens, arrivals.output_tokens) == ([5, 64], [1, 16])
+
+
+def test_a_workload_that_is_none_is_said(tmp_path):
+    (tmp_path / "poems.txt").write_text("roses")
+    for path in (tmp_path / "nowhere.parquet", tmp_path / "poems.txt"):
+        with pytest.raises(UsageError, match=f"cannot read the workload {path}"):
+            Arrivals.read(str(path))
