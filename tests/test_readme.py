@@ -37,7 +37,7 @@ def test_every_command_parses(words: list[str]) -> None:
     if hasattr(command, "commands"):
         inner = command.make_context(name, rest, parent=context)
         name, command, rest = command.resolve_command(inner, [*inner._protected_args, *inner.args])
-    command.make_context(name, rest, parent=context)
+    assert command.make_context(name, rest, parent=context).command is command
 
 
 @pytest.mark.parametrize("words", commands("make"), ids=" ".join)
