@@ -1,5 +1,6 @@
 """What a run will cost before it costs anything: requests, tokens, money, minutes. Pure."""
 
+import math
 from dataclasses import dataclass
 
 import polars as pl
@@ -43,7 +44,7 @@ def forecast(plan: Plan, workload: pl.DataFrame, *, sweep: bool, replay: bool, l
         requests += count
         seconds += span / 1e9 / plan.replay.speed + latency
     if load is not None:
-        requests += int(load.rate_rps * load.duration_s)
+        requests += math.ceil(load.rate_rps * load.duration_s - 1e-9)
         seconds += load.duration_s
     if sweep:
         for level in plan.sweep.levels:
