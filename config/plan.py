@@ -173,10 +173,13 @@ class Breaker(Part):
 
 
 class Price(Part):
-    """US dollars a million tokens."""
+    """US dollars a million tokens, and a request. `prices` has one for each model: of the answer, else the one asked
+    for, else `"*"`."""
 
     input: float = Field(0.0, ge=0)
     output: float = Field(0.0, ge=0)
+    cached_input: float | None = Field(None, ge=0, description="Of input in the provider's cache; absent: as other")
+    request: float = Field(0.0, ge=0, description="Dollars for each request")
 
 
 class HealthLimits(Part):

@@ -96,6 +96,7 @@ class _Night:
         self.legs: list[Leg] = []
         self.done = 0
         self.total = 0
+        self.used_up: str | None = None  # which limit of the budget ended the run between two legs
 
     async def run(self) -> Outcome:
         for ended in await asyncio.to_thread(self.book.mark_interrupted, alive):
@@ -240,6 +241,10 @@ class _Night:
         for spec in specs:
             if self._stopped() is not None:
                 return
+            self.used_up = self.spending.used_up()
+            if self.used_up is not None:
+                say(f"{self.used_up}: {self.total - self.done} of {self.total} legs are left out")
+                return
             label = _label(spec)
             stream = spec.stream if spec.stream is not None else True
             ready = replace(
@@ -258,8 +263,12 @@ class _Night:
             if self.done % max(1, self.total // 10) == 0 or self.done == self.total:
                 await aupdate_progress_artifact(artifact, progress=100.0 * self.done / self.total)
 
-    def _stopped(self) -> Leg | None:
-        return next((leg for leg in self.legs if leg.stopped is not None and leg.target != CONTROL), None)
+    def _stopped(self) -> str | None:
+        """Why the run's measuring ended before its time."""
+        if self.used_up is not None:
+            return self.used_up
+        stopped = next((leg for leg in self.legs if leg.stopped is not None and leg.target != CONTROL), None)
+        return None if stopped is None else next(iter(stopped.reasons), stopped.stopped)
 
     def _refuse_nothing(self) -> None:
         if not any(leg.ok for leg in self.legs if leg.target != CONTROL):
@@ -317,7 +326,7 @@ class _Night:
             invalid=any(leg.validity == Word.INVALID for leg in mine),
             nothing=any(result.ok is None for result in results),
         )
-        reason = next((r for r in (stopped.reasons if stopped is not None else [])), None)
+        reason = stopped
         if reason is None and judged is not None and verdict == Word.INCONCLUSIVE:
             reason = next((v.reason for v in judged.verdicts if v.verdict == Word.INCONCLUSIVE), None)
         await asyncio.to_thread(self._close, RunStatus.COMPLETED, verdict, code, reason, str(self.files.report))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from config.plan import Load, Plan, Target
 from storage.files import RunFiles
-from storage.records import CONTROL, Attempt, Series
+from storage.records import CONTROL, Attempt, Price, Series
 from tasks.load.spec import BreakerSpec, BudgetSpec, HealthLimits, LegSpec, TargetSpec
 
 REPLAY_LABEL = "replay"
@@ -150,7 +150,6 @@ def null_spec(setting: Setting, url: str, *, stream: bool, transport: str) -> Le
 
 def _leg(setting: Setting, target: TargetSpec, *, leg_id: str, **rest: object) -> LegSpec:
     plan = setting.plan
-    price = plan.prices.get(target.model)
     timeouts = plan.timeouts
     return LegSpec(
         run_id=setting.run_id,
@@ -164,12 +163,13 @@ def _leg(setting: Setting, target: TargetSpec, *, leg_id: str, **rest: object) -
         flush_s=setting.flush_s,
         health=HealthLimits(**plan.health.model_dump()),
         breaker=BreakerSpec(**plan.breaker.model_dump()),
-        budget=BudgetSpec(
-            input_price=price.input if price is not None else 0.0,
-            output_price=price.output if price is not None else 0.0,
-        ),
+        budget=BudgetSpec(prices=price_list(plan)),
         **rest,  # type: ignore[arg-type]
     )
+
+
+def price_list(plan: Plan) -> dict[str, Price]:
+    return {model: Price(**price.model_dump()) for model, price in plan.prices.items()}
 
 
 def plan_digest(plan: Plan, target: Target, series: str) -> str:

@@ -76,13 +76,14 @@ class RunFiles:
     def leg_folder(self, leg_id: str) -> Path:
         return make_folder(self.folder / _one_name(leg_id))
 
-    def samples(self) -> pl.LazyFrame:
-        """All rows of all legs, closed or not, with the columns of SAMPLE_COLUMNS; no rows if nothing was sent.
+    def samples(self, leg_id: str = "*") -> pl.LazyFrame:
+        """All rows of all legs or of one, closed or not, with the columns of SAMPLE_COLUMNS; no rows if nothing was
+        sent.
 
         Raises StorageError for a part that was cut off.
         """
         schema = polars_schema()
-        parts = sorted(self.folder.glob("*/part-*.parquet"))
+        parts = sorted(self.folder.glob(f"{leg_id}/part-*.parquet"))
         if not parts:
             return pl.LazyFrame(schema=schema)
         for part in parts:

@@ -4,6 +4,7 @@ Times are integer nanoseconds on one monotonic clock, `_ns` in the name; the wal
 Absence is None: never -1, 0 or NaN.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -109,6 +110,7 @@ class Arrival:
     failure: str | None = None  # the gateway's own error code or class, None if it succeeded
     cache_hit: bool | None = None
     messages: str | None = None  # the prompt as JSON, only in a workload captured with privacy "text"
+    prefix_blocks: tuple[int, ...] | None = None  # its prompt's blocks of tokens, in order: equal numbers, equal text
 
 
 # The columns of `runs/<run>/<leg>/part-*.parquet`, in order, with their types.
@@ -151,6 +153,7 @@ SAMPLE_COLUMNS: dict[str, str] = {
     "request_id": "str",
     "connection_reused": "bool",
     "resends": "i32",
+    "cached_tokens": "i64",  # of input_tokens, those the provider says it had in its prompt cache
 }
 
 
@@ -193,6 +196,35 @@ class Sample(NamedTuple):
     request_id: str | None
     connection_reused: bool
     resends: int
+    cached_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars: of a million tokens of each kind, and of one accepted request. `cached_input` None: as `input`."""
+
+    input: float = 0.0
+    output: float = 0.0
+    cached_input: float | None = None
+    request: float = 0.0
+
+    def usd(
+        self, accepted: int, input_tokens: int | None, cached_tokens: int | None, output_tokens: int | None
+    ) -> float:
+        """Of `accepted` requests (2xx) and their tokens; tokens that nobody told cost nothing."""
+        put, cached = (0 if n is None else n for n in (input_tokens, cached_tokens))
+        got = 0 if output_tokens is None else output_tokens
+        cached = min(cached, put)
+        of_cached = self.input if self.cached_input is None else self.cached_input
+        return accepted * self.request + ((put - cached) * self.input + cached * of_cached + got * self.output) / 1e6
+
+
+def price_of(prices: Mapping[str, Price], served: str | None, asked: str) -> Price | None:
+    """The price of the model that answered, else of the one asked for, else of `*`; None: no price is known."""
+    for name in (served, asked, "*"):
+        if name is not None and name in prices:
+            return prices[name]
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +291,59 @@ class Calibration:
     lag_p50_ms: float | None = None
     lag_p99_ms: float | None = None
     lag_max_ms: float | None = None
+    transport: str = "wire"  # wire | httpx
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the requests of one leg to one model took, warm-up and cool-down included. Tokens are those the target
+    told; `unknown`: answered requests that told none. `usd` None: no price is known for the model."""
+
+    leg_id: str
+    attempt: str
+    target: str
+    series: str
+    level: int
+    model: str  # that answered; of a request without an answer the one asked for
+    requests: int
+    unknown: int
+    input_tokens: int
+    cached_tokens: int  # of the input tokens
+    output_tokens: int
+    usd: float | None
+    wasted_requests: int  # failed, although tokens were spent on them
+    wasted_output_tokens: int
+    wasted_usd: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayFacts:
+    """What a gateway did with the measured requests of one (attempt, target, series, level), in its own words:
+    statuses and headers. Counts are of requests; `…_known`: how many answers said anything of it at all."""
+
+    attempt: str
+    target: str
+    series: str
+    level: int
+    requests: int
+    ok: int
+    streamed: int
+    statuses: dict[str, int]
+    failures: dict[str, int]
+    finish_reasons: dict[str, int]  # of ok answers
+    rate_limited: int  # 429
+    retry_after_known: int
+    retry_after_p50_s: float | None
+    retry_after_max_s: float | None
+    fallbacks: int  # ok answers for which the gateway turned to another deployment or model
+    fallbacks_known: int
+    retried: int  # ok answers for which it tried again
+    retried_known: int
+    cache_hits: int  # ok answers from its cache
+    cache_known: int
+    other_model: int  # ok answers by another model than asked; a dated name of the same model is the same
+    models_known: int
+    models: list[tuple[str, str, int]]  # asked, served, ok answers; the most frequent first
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,8 +51,10 @@ values ($run_id, $place, $target, $point, $lower, $upper, $n, $blocks, $at_least
         $knee)
 """
 PUT_CALIBRATION = """
-insert into calibrations (run_id, stream, floor_p50_ms, floor_p99_ms, ceiling_rps, lag_p50_ms, lag_p99_ms, lag_max_ms)
-values ($run_id, $stream, $floor_p50_ms, $floor_p99_ms, $ceiling_rps, $lag_p50_ms, $lag_p99_ms, $lag_max_ms)
+insert into calibrations (run_id, stream, floor_p50_ms, floor_p99_ms, ceiling_rps, lag_p50_ms, lag_p99_ms, lag_max_ms,
+                          transport)
+values ($run_id, $stream, $floor_p50_ms, $floor_p99_ms, $ceiling_rps, $lag_p50_ms, $lag_p99_ms, $lag_max_ms,
+        $transport)
 """
 
 
@@ -137,18 +139,18 @@ def get_ceilings(con: Con, run_id: str) -> list[Ceiling]:
 
 
 def put_calibration(con: Con, run_id: str, calibration: Calibration) -> None:
-    """A run has at most one of each kind: streamed and plain."""
+    """A run has at most one of each kind: streamed and plain, over each transport."""
     con.execute(
-        "delete from calibrations where run_id = $run_id and stream = $stream",
-        {"run_id": run_id, "stream": calibration.stream},
+        "delete from calibrations where run_id = $run_id and stream = $stream and transport = $transport",
+        {"run_id": run_id, "stream": calibration.stream, "transport": calibration.transport},
     )
     con.execute(PUT_CALIBRATION, {"run_id": run_id, **to_json(calibration)})
 
 
 def get_calibrations(con: Con, run_id: str) -> list[Calibration]:
     rows = con.execute(
-        "select stream, floor_p50_ms, floor_p99_ms, ceiling_rps, lag_p50_ms, lag_p99_ms, lag_max_ms from calibrations "
-        "where run_id = $run_id order by stream",
+        "select stream, floor_p50_ms, floor_p99_ms, ceiling_rps, lag_p50_ms, lag_p99_ms, lag_max_ms, transport "
+        "from calibrations where run_id = $run_id order by stream, transport desc",
         {"run_id": run_id},
     ).fetchall()
     return [Calibration(*row) for row in rows]

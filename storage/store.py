@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 import duckdb
 import polars as pl
 
-from storage import memory, notes, results, runs, segments
+from storage import answers, memory, notes, results, runs, segments
 from storage.connection import Connection
 from storage.memory import BaselineEntry
 from storage.notes import AlertRow, WorkloadRow
-from storage.records import Attempt, Calibration, Ceiling, Cell, Leg, Run, SloResult, Verdict
+from storage.records import Attempt, Calibration, Ceiling, Cell, Cost, GatewayFacts, Leg, Run, SloResult, Verdict
 from storage.segments import Segment
 
 T = TypeVar("T")
@@ -125,6 +125,18 @@ class Book:
 
     def calibrations(self, run_id: str) -> list[Calibration]:
         return self._do(lambda con: results.get_calibrations(con, run_id))
+
+    def add_costs(self, run_id: str, costs: Sequence[Cost]) -> None:
+        self._do(lambda con: answers.put_costs(con, run_id, costs))
+
+    def costs(self, run_id: str) -> list[Cost]:
+        return self._do(lambda con: answers.get_costs(con, run_id))
+
+    def add_gateway_facts(self, run_id: str, facts: Sequence[GatewayFacts]) -> None:
+        self._do(lambda con: answers.put_gateway_facts(con, run_id, facts))
+
+    def gateway_facts(self, run_id: str) -> list[GatewayFacts]:
+        return self._do(lambda con: answers.get_gateway_facts(con, run_id))
 
     # beside the results
 

@@ -254,7 +254,7 @@ class Engine:
         asked, tokens = entry
         self._sender.settle(exchange)
         sample = to_sample(exchange, tokens, asked, self.tally.t0)
-        self._stopper.ended(exchange.end_ns, sample.failure, sample.input_tokens, sample.output_tokens)
+        self._stopper.ended(exchange.end_ns, sample)
         if asked.phase == Phase.MEASURED:
             self._count(exchange, sample)
         self._keeper.add(sample)

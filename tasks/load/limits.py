@@ -2,19 +2,23 @@
 
 from collections import deque
 
-from storage.records import Failure
+from storage.records import Failure, Sample, price_of
 from tasks.load.spec import BreakerSpec, BudgetSpec
 
 _NOT_THE_TARGET = frozenset({Failure.CANCELLED, Failure.CENSORED})
 
 
 class Stopper:
-    """`reason` is None until something says stop; then it stays what it was first."""
+    """`reason` is None until something says stop; then it stays what it was first.
+
+    `deadline_ns`: the instant at which the wall time is used up, None without such a limit. A loop that may wait for
+    longer than that calls `tick` then, for a target that hangs calls neither `sending` nor `ended`.
+    """
 
     def __init__(self, budget: BudgetSpec, breaker: BreakerSpec, t0: int) -> None:
         self._budget = budget
         self._breaker = breaker
-        self._deadline = None if budget.wall_s is None else t0 + int(budget.wall_s * 1e9)
+        self.deadline_ns = None if budget.wall_s is None else t0 + int(budget.wall_s * 1e9)
         self._window_ns = int(breaker.window_s * 1e9)
         self._recent: deque[tuple[int, bool]] = deque()
         self._failures = 0
@@ -28,29 +32,39 @@ class Stopper:
         if self.reason is None:
             self.reason, self.detail = reason, detail
 
+    def tick(self, now: int) -> None:
+        """Time has passed, whatever else has happened."""
+        if self.deadline_ns is not None and now >= self.deadline_ns:
+            self.stop("budget", f"budget: {self._budget.wall_s:.0f} s of wall time")
+
     def sending(self, now: int) -> None:
         """One more request is about to go out."""
         self._sent += 1
         budget = self._budget
         if budget.requests is not None and self._sent >= budget.requests:
             self.stop("budget", f"budget: {budget.requests} requests")
-        if self._deadline is not None and now >= self._deadline:
-            self.stop("budget", f"budget: {budget.wall_s:.0f} s of wall time")
+        if self.deadline_ns is not None:
+            self.tick(now)
 
-    def ended(self, now: int, failure: str | None, input_tokens: int | None, output_tokens: int | None) -> None:
+    def ended(self, now: int, sample: Sample) -> None:
         """One request ended."""
         budget = self._budget
-        if output_tokens is not None:
-            self._tokens += output_tokens
-            self._usd += output_tokens * budget.output_price / 1e6
-            if budget.output_tokens is not None and self._tokens >= budget.output_tokens:
+        if budget.output_tokens is not None and sample.output_tokens is not None:
+            self._tokens += sample.output_tokens
+            if self._tokens >= budget.output_tokens:
                 self.stop("budget", f"budget: {budget.output_tokens} output tokens")
-        if input_tokens is not None:
-            self._usd += input_tokens * budget.input_price / 1e6
-        if budget.usd is not None and self._usd >= budget.usd:
-            self.stop("budget", f"budget: {budget.usd:g} dollars")
+        if budget.usd is not None:
+            self._pay(sample, budget.usd)
         if self._breaker.enabled:
-            self._watch(now, failure)
+            self._watch(now, sample.failure)
+
+    def _pay(self, sample: Sample, usd: float) -> None:
+        price = price_of(self._budget.prices, sample.model_served, sample.model_asked)
+        if price is not None:
+            accepted = sample.status is not None and 200 <= sample.status < 300
+            self._usd += price.usd(accepted, sample.input_tokens, sample.cached_tokens, sample.output_tokens)
+        if self._usd >= usd:
+            self.stop("budget", f"budget: {usd:g} dollars")
 
     def _watch(self, now: int, failure: str | None) -> None:
         failed = failure is not None and failure not in _NOT_THE_TARGET

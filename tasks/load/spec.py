@@ -4,6 +4,8 @@ environment variable that holds it."""
 from dataclasses import dataclass, field
 from typing import Any
 
+from storage.records import Price
+
 
 @dataclass(frozen=True, slots=True)
 class TargetSpec:
@@ -43,14 +45,13 @@ class BreakerSpec:
 
 @dataclass(frozen=True, slots=True)
 class BudgetSpec:
-    """What is left of the run's budget when this leg begins; None: no limit. Prices in dollars a million tokens."""
+    """What is left of the run's budget when this leg begins; None: no limit. `prices` by model, see `price_of`."""
 
     requests: int | None = None
     output_tokens: int | None = None
     usd: float | None = None
     wall_s: float | None = None
-    input_price: float = 0.0
-    output_price: float = 0.0
+    prices: dict[str, Price] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +70,19 @@ class LegSpec:
     workload_id: str
     seed: int
     requests: int = 0  # closed loop: measured requests; open loop: as many as the schedule holds
-    rate_rps: float | None = None  # open loop at a constant rate; None: the workload's own arrivals
+    rate_rps: float | None = None  # open loop at a rate; None: the workload's own arrivals
     duration_s: float | None = None  # with rate_rps
-    warmup_s: float = 0.0  # with rate_rps: sent before the measured part
+    warmup_s: float = 0.0  # with rate_rps: sent before the measured part, at the first rate
+    cv: float | None = None  # with rate_rps: gaps are drawn, gamma with this spread (1: Poisson); None: evenly spaced
+    to_rps: float | None = None  # with rate_rps: the rate changes linearly from rate_rps to this
+    steps: tuple[tuple[float, float], ...] = ()  # with rate_rps: (rate, seconds) one after the other instead of it
     speed: float = 1.0  # recorded arrivals: 2 halves every gap
+    scale: float = 1.0  # recorded arrivals: 2 sends twice as many in the same time, see `track.scale`
+    max_idle_gap_s: float | None = None  # recorded arrivals: longer gaps are cut to this, in recorded time
+    loop_s: float | None = None  # recorded arrivals: played again and again for so long
+    sessions: bool = False  # a turn waits for the turn before it, see `schedule.Schedule`; a rate counts sessions
+    think_s: float | None = None  # sessions: mean of drawn (exponential) think times; None: as recorded
+    spin: bool = False  # open loop: spend a core on starting within microseconds
     stream: bool | None = None  # None: as each arrival was
     stream_label: str = "main"
     max_in_flight: int = 1000

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from config.plan import Load
 from flows.specs import load_spec, null_spec, plan_digest, replay_spec, sweep_specs
-from storage.records import Attempt, Series
+from storage.records import Attempt, Price, Series
 
 
 def order(specs):
@@ -90,7 +90,7 @@ def test_a_leg_carries_the_plan_s_limits(make, setting):
     assert spec.timeouts_s == (1, 2, 3, 4)
     assert spec.breaker.share == 0.2
     priced = next(s for s in sweep_specs(setting(plan)) if s.target.name == "gw")
-    assert (priced.budget.input_price, priced.budget.output_price) == (1.5, 6.0)
+    assert priced.budget.prices == {"m": Price(1.5, 6.0)}
 
 
 def test_a_replay_plays_its_part_at_its_speed_each_request_as_it_was(make, setting):

@@ -10,10 +10,10 @@ import pytest
 from config.plan import Budget
 from flows.spending import Spending
 from storage.files import RunFiles, polars_schema
-from storage.records import Health, Leg
+from storage.records import Health, Leg, Price
 from tasks.load.spec import BudgetSpec
 
-PRICED = BudgetSpec(input_price=1.0, output_price=10.0)
+PRICED = BudgetSpec(prices={"m": Price(1.0, 10.0)})
 LEG = Leg(
     run_id="r1",
     trial_id="t",
@@ -50,10 +50,15 @@ def files(tmp_path: Path) -> RunFiles:
     found = RunFiles(tmp_path, "r1")
     rows: dict[str, Any] = {
         "leg_id": ["a", "a", "b"],
+        "model_asked": ["m", "m", "m"],
+        "status": [200, 200, 200],
         "input_tokens": [100, 200, 5000],
         "output_tokens": [10, None, 70],
     }
-    frame = pl.concat([pl.DataFrame(schema=polars_schema()), pl.DataFrame(rows)], how="diagonal")
+    frame = pl.concat(
+        [pl.DataFrame(schema=polars_schema()), pl.DataFrame(rows, schema_overrides={"status": pl.Int32})],
+        how="diagonal",
+    )
     for leg_id in ("a", "b"):
         frame.filter(pl.col("leg_id") == leg_id).write_parquet(found.leg_folder(leg_id) / "part-00000.parquet")
     return found
@@ -81,10 +86,26 @@ def test_the_control_is_free(files):
     assert (spending.left(PRICED).requests, spending.left(PRICED).output_tokens) == (10, 100)
 
 
-def test_of_a_budget_that_is_spent_the_least_is_left_and_never_less(files):
-    spending = Spending(Budget(requests=1, output_tokens=5, usd=1e-9), files)
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        (Budget(requests=2), "budget: 2 requests"),
+        (Budget(output_tokens=10), "budget: 10 output tokens"),
+        (Budget(usd=0.00039), "budget: 0.00039 dollars"),
+        (Budget(requests=3, output_tokens=11, usd=0.00041), None),
+    ],
+)
+def test_a_limit_that_is_reached_is_named(files, budget, said):
+    spending = Spending(budget, files)
+    assert spending.used_up() is None
     spending.add(LEG, PRICED)
-    left = spending.left(PRICED)
-    assert (left.requests, left.output_tokens) == (1, 1)
-    assert left.usd is not None
-    assert left.usd > 0
+    assert spending.used_up() == said
+
+
+def test_time_passes_between_the_legs_too(files):
+    now = [100.0]
+    spending = Spending(Budget(wall_s=60), files, clock=lambda: now[0])
+    now[0] += 59
+    assert (spending.used_up(), spending.left(PRICED).wall_s) == (None, 1)
+    now[0] += 1
+    assert spending.used_up() == "budget: 60 s of wall time"

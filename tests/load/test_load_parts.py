@@ -1,4 +1,4 @@
-"""Schedule, limits, health, prompts, requests: literals in, literals out."""
+"""Schedule, health, prompts, requests: literals in, literals out."""
 
 import json
 from dataclasses import replace
@@ -10,10 +10,9 @@ from storage.errors import UsageError
 from storage.records import Failure, Health, Validity
 from tasks.load import schedule
 from tasks.load.health import judge, quantile
-from tasks.load.limits import Stopper
 from tasks.load.prompts import SALT_WORDS, WORDS, Prompts
 from tasks.load.requests import Arrivals, Requests
-from tasks.load.spec import BreakerSpec, BudgetSpec, HealthLimits
+from tasks.load.spec import HealthLimits
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -67,84 +66,6 @@ def test_the_order_of_a_leg_is_every_arrival_once_the_same_for_every_target():
     assert schedule.order(1, 2, 10, 50) == schedule.order(1, 2, 10, 50)
     assert schedule.order(1, 2, 10, 50) != schedule.order(1, 3, 10, 50)
     assert schedule.order(7, 1, 3, 6) == [5, 4, 0, 3, 1, 2]
-
-
-# --- limits
-
-
-NO_BREAKER = BreakerSpec(enabled=False)
-
-
-def stopper(breaker: BreakerSpec = NO_BREAKER, **budget) -> Stopper:
-    return Stopper(BudgetSpec(**budget), breaker, 1_000)
-
-
-def test_a_budget_of_requests_is_used_up_by_the_last_of_them():
-    limits = stopper(requests=2)
-    limits.sending(0)
-    assert limits.reason is None
-    limits.sending(0)
-    assert (limits.reason, limits.detail) == ("budget", "budget: 2 requests")
-
-
-def test_a_budget_of_tokens_counts_the_answers():
-    limits = stopper(output_tokens=10)
-    for tokens, reason in ((4, None), (None, None), (5, None), (1, "budget")):
-        limits.ended(0, None, 100, tokens)
-        assert limits.reason == reason
-
-
-def test_money_is_prices_times_tokens_in_both_directions():
-    limits = stopper(usd=0.01, input_price=2.0, output_price=10.0)
-    limits.ended(0, None, 2_000, 500)  # 0.004 + 0.005
-    assert limits.reason is None
-    limits.ended(0, None, 500, None)  # 0.001
-    assert (limits.reason, limits.detail) == ("budget", "budget: 0.01 dollars")
-
-
-def test_wall_time_is_looked_at_when_something_is_sent():
-    limits = stopper(wall_s=2.0)
-    limits.sending(1_000 + 2 * S - 1)
-    assert limits.reason is None
-    limits.sending(1_000 + 2 * S)
-    assert limits.detail == "budget: 2 s of wall time"
-
-
-BREAKER = BreakerSpec(share=0.5, window_s=10.0, min_requests=4)
-
-
-def test_the_breaker_opens_above_its_share_and_not_before_it_has_seen_enough():
-    limits = stopper(BREAKER)
-    for failure, reason in ((Failure.RESET, None), (Failure.RESET, None), (None, None), (None, None)):
-        limits.ended(S, failure, None, None)
-        assert limits.reason == reason  # 2 of 4 is not above a half
-    limits.ended(S, Failure.HTTP_5XX, None, None)
-    assert (limits.reason, limits.detail) == ("breaker", "error breaker: 3 of the last 5 requests failed")
-
-
-def test_the_breaker_forgets_what_is_older_than_its_window():
-    limits = stopper(BREAKER)
-    for _ in range(3):
-        limits.ended(S, Failure.RESET, None, None)
-    for _ in range(4):
-        limits.ended(12 * S, None, None, None)
-    assert limits.reason is None
-    limits.ended(12 * S, Failure.RESET, None, None)
-    assert limits.reason is None  # 1 of 5
-
-
-def test_what_we_cut_off_ourselves_does_not_open_the_breaker():
-    limits = stopper(BREAKER)
-    for failure in [Failure.CANCELLED, Failure.CENSORED] * 10:
-        limits.ended(S, failure, None, None)
-    assert limits.reason is None
-
-
-def test_the_first_reason_stays():
-    limits = stopper(requests=1)
-    limits.stop("interrupted", "by hand")
-    limits.sending(0)
-    assert (limits.reason, limits.detail) == ("interrupted", "by hand")
 
 
 # --- health
