@@ -32,6 +32,7 @@ class _Facts(NamedTuple):
     finish_reason: str | None
     input_tokens: int | None
     output_tokens: int | None
+    cached_tokens: int | None
 
 
 def watch(exchange: Exchange, stream: bool) -> TokenStream | None:
@@ -85,6 +86,7 @@ def to_sample(exchange: Exchange, tokens: TokenStream | None, asked: Asked, t0: 
         words.request_id,
         exchange.reused,
         exchange.resends,
+        facts.cached_tokens,
     )
 
 
@@ -97,7 +99,7 @@ def _judge(exchange: Exchange, tokens: TokenStream | None) -> _Facts:
         return _judge_stream(exchange, tokens)
     failure = exchange.failure if exchange.failure is not None else _status_failure(exchange.status)
     if failure is not None:
-        return _Facts(failure, None, None, None, None)
+        return _Facts(failure, None, None, None, None, None)
     return _judge_plain(b"".join(exchange.body))
 
 
@@ -125,24 +127,16 @@ def _judge_stream(exchange: Exchange, tokens: TokenStream) -> _Facts:
         failure = Failure.TRUNCATED if tokens.tokens else Failure.EMPTY
     elif not tokens.tokens:
         failure = Failure.EMPTY
-    usage = tokens.usage or {}
-    return _Facts(
-        failure,
-        tokens.model or None,
-        tokens.finish_reason,
-        _count(usage.get("prompt_tokens")),
-        _count(usage.get("completion_tokens")),
-    )
+    return _Facts(failure, tokens.model or None, tokens.finish_reason, *_usage(tokens.usage))
 
 
 def _judge_plain(body: bytes) -> _Facts:
     try:
         answer = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return _Facts(Failure.BAD_JSON if body.strip() else Failure.EMPTY, None, None, None, None)
+        return _Facts(Failure.BAD_JSON if body.strip() else Failure.EMPTY, None, None, None, None, None)
     if not isinstance(answer, dict):
-        return _Facts(Failure.BAD_JSON, None, None, None, None)
-    usage = _table(answer.get("usage"))
+        return _Facts(Failure.BAD_JSON, None, None, None, None, None)
     choices = answer.get("choices")
     choice = _table(choices[0]) if isinstance(choices, list) and choices else {}
     message = _table(choice.get("message"))
@@ -156,9 +150,16 @@ def _judge_plain(body: bytes) -> _Facts:
         failure,
         str(answer["model"]) if answer.get("model") else None,
         str(reason) if reason else None,
-        _count(usage.get("prompt_tokens")),
-        _count(usage.get("completion_tokens")),
+        *_usage(answer.get("usage")),
     )
+
+
+def _usage(value: Any) -> tuple[int | None, int | None, int | None]:
+    """(input tokens, output tokens, those of the input that came from the provider's prompt cache)."""
+    usage = _table(value)
+    details = _table(usage.get("prompt_tokens_details"))
+    told = usage.get("prompt_tokens"), usage.get("completion_tokens"), details.get("cached_tokens")
+    return _count(told[0]), _count(told[1]), _count(told[2])
 
 
 def _table(value: Any) -> dict[str, Any]:
