@@ -111,6 +111,7 @@ class Arrival:
     cache_hit: bool | None = None
     messages: str | None = None  # the prompt as JSON, only in a workload captured with privacy "text"
     prefix_blocks: tuple[int, ...] | None = None  # its prompt's blocks of tokens, in order: equal numbers, equal text
+    prefix_blocks: tuple[int, ...] | None = None  # its prompt's blocks of tokens, in order: equal numbers, equal text
 
 
 # The columns of `runs/<run>/<leg>/part-*.parquet`, in order, with their types.

@@ -214,6 +214,7 @@ def _arrivals(merged: pl.DataFrame) -> pl.DataFrame:
         "failure",
         "cache_hit",
         "messages",
+        pl.lit(None, SCHEMA["prefix_blocks"]).alias("prefix_blocks"),
     ).select(*SCHEMA)
 
 

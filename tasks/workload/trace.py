@@ -38,7 +38,9 @@ SCHEMA: Mapping[str, pl.DataType] = {
     "failure": pl.String(),
     "cache_hit": pl.Boolean(),
     "messages": pl.String(),
+    "prefix_blocks": pl.List(pl.UInt32()),
 }
+LATER = ("prefix_blocks",)  # columns that older workloads lack; one without a value is no part of the id
 REQUIRED = ("offset_ns", "model", "stream")
 SPAN = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
 SPAN_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
@@ -62,6 +64,8 @@ class Header:
     formats: tuple[str, ...] = ()
     sources: tuple[SourceFile, ...] = ()
     arrival_basis: str = ""  # which stamp the offsets are made of, with its time zone
+    tokens: str = "exact"  # exact: as the log counts them; approximate: some are guessed from bytes; unknown: none told
+    block_tokens: int | None = None  # tokens of one of `prefix_blocks`; None: the workload has no blocks
     resolution_ns: int | None = None  # every offset is a multiple of it; None: too few arrivals to tell
     started_at: str | None = None  # of the first arrival as captured: ISO 8601, UTC
     span_ns: int = 0  # first to last arrival
@@ -70,6 +74,9 @@ class Header:
     ledger: Ledger = field(default_factory=lambda: Ledger(0, 0))  # of the capture
     derived: tuple[str, ...] = ()  # what was done to it since: "window 0:10m", "speed 10"
     created_by: str = field(default_factory=lambda: f"gatebench {version('gatebench')}")
+    parent: str | None = None  # of a synthetic workload: the id of the one it is like
+    seed: int | None = None  # of a synthetic workload
+    method: str | None = None  # of a synthetic workload, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,7 @@ class Workload:
 
     def arrivals(self) -> Iterator[Arrival]:
         for row in self.frame.iter_rows():
-            yield Arrival(*row)
+            yield Arrival(*(tuple(value) if isinstance(value, list) else value for value in row))
 
     def __len__(self) -> int:
         return self.frame.height
@@ -111,12 +118,17 @@ def digest(frame: pl.DataFrame) -> str:
     total = hashlib.sha256(f"{FORMAT}\0{frame.height}".encode())
     for name in SCHEMA:
         column = frame[name]
+        if name in LATER and column.null_count() == len(column):
+            continue
         total.update(f"\0{name}\0".encode())
         total.update(column.is_null().to_numpy().tobytes())
         if column.dtype == pl.String:
             total.update(column.str.len_bytes().fill_null(0).cast(pl.Int64).to_numpy().astype("<i8").tobytes())
             for value in column:
                 total.update(b"" if value is None else value.encode())
+        elif column.dtype == pl.List:
+            total.update(column.list.len().fill_null(0).cast(pl.Int64).to_numpy().astype("<i8").tobytes())
+            total.update(column.drop_nulls().explode().drop_nulls().to_numpy().astype("<i8").tobytes())
         else:
             total.update(column.cast(pl.Int64).fill_null(0).to_numpy().astype("<i8").tobytes())
     return total.hexdigest()
@@ -160,7 +172,9 @@ def read(path: str | Path) -> Workload:
     if not isinstance(raw, dict) or raw.get("schema") != FORMAT:
         raise UsageError(f"{path} is not a workload; `gatebench capture {path} --out W.parquet` makes one of a log")
     try:
-        workload = Workload(pl.read_parquet(path).select(*SCHEMA), _header(raw))
+        frame = pl.read_parquet(path)
+        absent = [pl.lit(None, SCHEMA[name]).alias(name) for name in LATER if name not in frame.columns]
+        workload = Workload(frame.with_columns(absent).select(*SCHEMA), _header(raw))
     except (OSError, pl.exceptions.PolarsError, KeyError, TypeError, GatebenchError) as error:
         raise UsageError(f"{path} is a damaged workload: {error}") from error
     if dict(workload.frame.schema) != dict(SCHEMA) or workload.id != raw.get("id"):
@@ -224,8 +238,8 @@ def _derive(workload: Workload, frame: pl.DataFrame, what: str) -> Header:
 
 
 def _header(raw: dict[str, Any]) -> Header:
-    """Keys of a later version are left aside."""
-    kept = {f.name: raw[f.name] for f in fields(Header)}
+    """Keys of a later version are left aside, those that an earlier one lacks are as they are by default."""
+    kept = {f.name: raw[f.name] for f in fields(Header) if f.name in raw}
     kept["sources"] = tuple(SourceFile(**source) for source in raw["sources"])
     kept["formats"], kept["derived"] = tuple(raw["formats"]), tuple(raw["derived"])
     kept["ledger"] = Ledger(**raw["ledger"])
