@@ -1,0 +1,228 @@
+"""How far one workload is from another, each distance beside what the source shows against itself.
+
+`compare` holds a copy (a synthetic workload, a new day) against its source, `sent_against_due` a replay against its
+schedule. A measure is outside only where it lies beyond its limit and beyond its noise floor: a source that differs
+from itself by more than the limit cannot be told from its copy any better.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from storage.errors import NothingMeasured
+from tasks.workload.timing import SCALES_S, dispersion
+from tasks.workload.trace import Workload
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+SCHEMA = "gatebench.fidelity/1"
+PIECES = 60  # of the source, for its two halves
+LEAST = 40  # arrivals in each half, below which there is no floor
+CORNERS = 256  # a side of the grid that the joint distance looks at
+SAME_RATE = 1.1  # gaps of streams whose rates differ by more than this factor are not held to a limit
+LIMITS: dict[str, tuple[float | None, float]] = {
+    "rate_ratio": (0.8, 1.25),
+    "arrival_ks": (None, 0.05),
+    "gap_ks": (None, 0.10),
+    **{f"dispersion_{scale}s": (0.7, 1.4) for scale in SCALES_S},
+    "joint_ks": (None, 0.03),
+    "mix_distance": (None, 0.02),
+}
+REPLAY_KS = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One distance. `lower` and `upper`: its limits; both None where it is shown and not judged. `floor`: the same
+    between two halves of the source; for a ratio as far from 1 as the halves are. `ok` None: not judged."""
+
+    name: str
+    value: float
+    lower: float | None
+    upper: float | None
+    floor: float | None
+
+    @property
+    def inside(self) -> bool:
+        """Within its limits."""
+        return (self.lower is None or self.value >= self.lower) and (self.upper is None or self.value <= self.upper)
+
+    @property
+    def ok(self) -> bool | None:
+        if self.lower is None and self.upper is None:
+            return None
+        return self.inside or self._within_noise()
+
+    def _within_noise(self) -> bool:
+        if self.floor is None:
+            return False
+        if self.lower is None:
+            return self.value <= self.floor + 1e-9
+        return max(self.value, 1 / self.value) <= max(self.floor, 1 / self.floor) if self.value > 0 else False
+
+
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """`kind`: copy or replay. `counts`: requests of the source and of the copy; due and sent. `notes`: what was not
+    compared, and why."""
+
+    kind: str
+    source: str
+    copy: str
+    counts: tuple[int, int]
+    measures: tuple[Measure, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return all(measure.ok is not False for measure in self.measures)
+
+    def to_json(self) -> dict[str, Any]:
+        rows = [{**asdict(m), "ok": m.ok} for m in self.measures]
+        return {"schema": SCHEMA, **asdict(self), "measures": rows, "ok": self.ok}
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """Of one workload: arrivals in ns from its first on, rows of (input, output) tokens with -1 for unknown."""
+
+    offsets: Ints
+    pairs: Ints
+    models: pl.Series
+
+
+def compare(source: Workload, copy: Workload, *, rate_scale: float = 1.0) -> Fidelity:
+    """Every measure of the copy against its source. `rate_scale`: how many times the source's rate it was made for.
+
+    Raises NothingMeasured where one of them has fewer than two arrivals.
+    """
+    a, b = _facts(source.frame), _facts(copy.frame)
+    for workload, facts in ((source, a), (copy, b)):
+        if len(facts.offsets) < 2 or facts.offsets[-1] == 0:
+            raise NothingMeasured(f"{workload.header.name!r} has no two arrivals apart: nothing can be compared")
+    halves = split(source.frame)
+    floors = dict(_distances(_facts(halves[0]), _facts(halves[1]), 1.0)) if halves is not None else {}
+    found = dict(_distances(a, b, rate_scale))
+    same_rate = 1 / SAME_RATE <= found["rate_ratio"] * rate_scale <= SAME_RATE
+    measures, notes = [], []
+    for name, limits in LIMITS.items():
+        if name not in found:
+            continue
+        of_gaps = name == "gap_ks" or name.startswith("dispersion")
+        lower, upper = (None, None) if of_gaps and not same_rate else limits
+        measures.append(Measure(name, found[name], lower, upper, floors.get(name)))
+    if not same_rate:
+        notes.append("the rates differ, so gaps and dispersion are shown and not judged")
+    missing = [f"{s} s" for s in SCALES_S if f"dispersion_{s}s" not in found]
+    if missing:
+        notes.append(f"too short for the dispersion at {', '.join(missing)}")
+    if halves is None:
+        notes.append(f"fewer than {2 * LEAST} requests in the source: no noise floor")
+    return Fidelity(
+        "copy", source.header.name, copy.header.name, (len(source), len(copy)), tuple(measures), tuple(notes)
+    )
+
+
+def sent_against_due(due_ns: Ints, sent_ns: Ints, expected: int, name: str = "replay") -> Fidelity:
+    """A replay: when its requests were due and when they were sent, in ns from the same instant, row by row;
+    `expected`: how many the schedule held. The KS distance (`ks`) of the two must be at most 0.01 or, in a workload
+    that comes in volleys, at most the largest share due within one millisecond, which nobody can send at once."""
+    if not len(due_ns):
+        raise NothingMeasured("the replay sent nothing: there is nothing to compare")
+    lags = np.maximum(sent_ns - due_ns, 0) / 1e6
+    volley = float(np.unique(due_ns // 1_000_000, return_counts=True)[1].max() / len(due_ns))
+    measures = (
+        Measure("count_ratio", len(sent_ns) / expected, 1.0, 1.0, None),
+        Measure("arrival_ks", ks(due_ns, sent_ns), None, REPLAY_KS, volley),
+        Measure("lag_p50_ms", float(np.quantile(lags, 0.5)), None, None, None),
+        Measure("lag_p99_ms", float(np.quantile(lags, 0.99)), None, None, None),
+        Measure("lag_max_ms", float(lags.max()), None, None, None),
+    )
+    return Fidelity("replay", name, "as sent", (expected, len(sent_ns)), measures)
+
+
+def ks(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Two-sample Kolmogorov-Smirnov distance: sup over x of |F_a(x) - F_b(x)|, F the share of values <= x
+    (Smirnov, Annals of Mathematical Statistics 1948). For samples that are not empty."""
+    a, b = np.sort(a), np.sort(b)
+    both = np.concatenate((a, b))
+    in_a = np.searchsorted(a, both, side="right") / len(a)
+    in_b = np.searchsorted(b, both, side="right") / len(b)
+    return float(np.abs(in_a - in_b).max())
+
+
+def joint_ks(a: Ints, b: Ints) -> float:
+    """Two-dimensional KS distance of the rows (input, output): the largest difference, over corners (x, y) and the four
+    quadrants around each, of the share of rows in the quadrant (Fasano & Franceschini, MNRAS 225, 1987; quadrants of
+    Peacock, MNRAS 202, 1983). Corners are the pairs of at most 256 pooled quantiles of either axis, exact where an axis
+    takes no more values than that; a quadrant is `<= x` or `> x`, `<= y` or `> y`."""
+    axes = [_corners(np.concatenate((a[:, k], b[:, k]))) for k in (0, 1)]
+    difference = _cumulative(a, axes) - _cumulative(b, axes)
+    x, y = difference[:, -1:], difference[-1:, :]
+    quadrants = (difference, x - difference, y - difference, difference - x - y)
+    return float(max(np.abs(part).max() for part in quadrants))
+
+
+def _corners(values: Ints) -> Ints:
+    distinct = np.unique(values)
+    if len(distinct) <= CORNERS:
+        return distinct
+    levels = np.linspace(0, 1, CORNERS)
+    return np.unique(np.quantile(values, levels, method="higher"))
+
+
+def _cumulative(pairs: Ints, axes: list[Ints]) -> Floats:
+    """Share of rows with input <= axes[0][i], output <= axes[1][j]; the last corner of either axis is its maximum."""
+    shape = (len(axes[0]), len(axes[1]))
+    at = [np.searchsorted(axis, pairs[:, k], side="left") for k, axis in enumerate(axes)]
+    counts = np.bincount(at[0] * shape[1] + at[1], minlength=shape[0] * shape[1]).reshape(shape)
+    return np.asarray(counts.cumsum(axis=0).cumsum(axis=1) / len(pairs), dtype=np.float64)
+
+
+def mix_distance(a: pl.Series, b: pl.Series) -> float:
+    """Total variation distance of the shares of models: half the sum over models of |share_a - share_b|, the least
+    share of requests that would have to ask another model (Levin & Peres, Markov Chains and Mixing Times, 4.1)."""
+    of_a, of_b = (dict(s.value_counts(normalize=True).iter_rows()) for s in (a, b))
+    return 0.5 * float(sum(abs(of_a.get(m, 0.0) - of_b.get(m, 0.0)) for m in of_a.keys() | of_b.keys()))
+
+
+def split(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame] | None:
+    """Two halves of a source: it is cut into 60 pieces of equal time, and the even and the odd pieces are each closed
+    up. A distance between them is noise and the change from one piece to the next; with half the arrivals each, it is
+    somewhat above what two whole samples of one traffic would show. None where a half has fewer than 40 arrivals."""
+    if frame.is_empty():
+        return None
+    first, last = int(frame["offset_ns"][0]), int(frame["offset_ns"][-1])
+    width = (last - first) // PIECES + 1
+    piece = (pl.col("offset_ns") - first) // width
+    closed = (piece // 2) * width + (pl.col("offset_ns") - first) % width
+    even, odd = (frame.filter(piece % 2 == k).with_columns(offset_ns=closed) for k in (0, 1))
+    return (even, odd) if min(even.height, odd.height) >= LEAST else None
+
+
+def _distances(a: _Facts, b: _Facts, rate_scale: float) -> Iterator[tuple[str, float]]:
+    """rate_ratio: of (arrivals - 1) / span, over `rate_scale`. arrival_ks: `ks` of arrival times, each as a share of
+    its own span: the shape of the rate curve. gap_ks: `ks` of the seconds between arrivals. dispersion_Ns: ratio of the
+    indices of dispersion of counts (`timing.dispersion`), where both have one."""
+    spans = [facts.offsets[-1] - facts.offsets[0] for facts in (a, b)]
+    rates = [(len(facts.offsets) - 1) / span for facts, span in zip((a, b), spans, strict=True)]
+    yield "rate_ratio", float(rates[1] / rates[0] / rate_scale)
+    yield "arrival_ks", ks(a.offsets / spans[0], b.offsets / spans[1])
+    yield "gap_ks", ks(np.diff(a.offsets), np.diff(b.offsets))
+    for scale in SCALES_S:
+        of_a, of_b = dispersion(a.offsets, scale), dispersion(b.offsets, scale)
+        if of_a and of_b is not None:
+            yield f"dispersion_{scale}s", of_b / of_a
+    yield "joint_ks", joint_ks(a.pairs, b.pairs)
+    yield "mix_distance", mix_distance(a.models, b.models)
+
+
+def _facts(frame: pl.DataFrame) -> _Facts:
+    offsets = frame["offset_ns"].to_numpy()
+    pairs = frame.select(pl.col("input_tokens", "output_tokens").fill_null(-1)).to_numpy()
+    return _Facts(offsets - offsets[0] if len(offsets) else offsets, pairs, frame["model"])
