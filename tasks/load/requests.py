@@ -15,6 +15,7 @@ from tasks.load.wire import Origin
 
 DEFAULT_INPUT = 64
 DEFAULT_OUTPUT = 16
+_OPTIONAL = ("session", "duration_ns", "stream_label")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,9 @@ class Arrivals:
     input_tokens: list[int]
     output_tokens: list[int]
     stream: list[bool]
+    session: list[str | None] | None = None  # None here and below: the workload has no such column
+    duration_ns: list[int | None] | None = None
+    stream_label: list[str | None] | None = None  # which of several streams laid over each other it belongs to
 
     @classmethod
     def read(cls, path: str) -> "Arrivals":
@@ -43,6 +47,7 @@ class Arrivals:
             frame["input_tokens"].fill_null(DEFAULT_INPUT).to_list(),
             frame.select(output)["output_tokens"].to_list(),
             frame["stream"].to_list(),
+            *(frame[name].to_list() if name in frame.columns else None for name in _OPTIONAL),
         )
 
     def __len__(self) -> int:

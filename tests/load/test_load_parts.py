@@ -1,4 +1,4 @@
-"""Schedule, health, prompts, requests: literals in, literals out."""
+"""Health, prompts, requests: literals in, literals out."""
 
 import json
 from dataclasses import replace
@@ -8,7 +8,6 @@ import pytest
 
 from storage.errors import UsageError
 from storage.records import Failure, Health, Validity
-from tasks.load import schedule
 from tasks.load.health import judge, quantile
 from tasks.load.prompts import SALT_WORDS, WORDS, Prompts
 from tasks.load.requests import Arrivals, Requests
@@ -16,57 +15,6 @@ from tasks.load.spec import HealthLimits
 
 S = 1_000_000_000
 MS = 1_000_000
-
-# --- schedule
-
-
-@pytest.mark.parametrize(
-    ("rate", "duration", "starts"),
-    [
-        (4, 1.0, [0, 250 * MS, 500 * MS, 750 * MS]),
-        (1, 3, [0, S, 2 * S]),
-        (1.5, 1, [0, 666_666_666]),
-        (0.5, 1, [0]),
-        (0.5, 4, [0, 2 * S]),
-        (3, 1, [0, 333_333_333, 666_666_666]),
-        (10, 0.3, [0, 100 * MS, 200 * MS]),
-    ],
-)
-def test_a_constant_rate_starts_every_k_over_rate_that_lies_inside_the_duration(rate, duration, starts):
-    assert schedule.constant(rate, duration) == starts
-
-
-@pytest.mark.parametrize(("rate", "duration"), [(0, 1), (-1, 1), (1, 0)])
-def test_a_rate_that_sends_nothing_is_refused(rate, duration):
-    with pytest.raises(UsageError, match="must be above 0"):
-        schedule.constant(rate, duration)
-
-
-@pytest.mark.parametrize(
-    ("offsets", "speed", "starts"),
-    [
-        ([5, 15, 45], 1.0, [0, 10, 40]),
-        ([5, 15, 45], 2.0, [0, 5, 20]),
-        ([5, 15, 45], 0.5, [0, 20, 80]),
-        ([], 1.0, []),
-        ([7], 3.0, [0]),
-    ],
-)
-def test_recorded_arrivals_are_played_from_the_first_of_them(offsets, speed, starts):
-    assert schedule.recorded(offsets, speed) == starts
-
-
-def test_a_speed_of_nothing_is_refused():
-    with pytest.raises(UsageError, match="2 plays twice as fast"):
-        schedule.recorded([0], 0)
-
-
-def test_the_order_of_a_leg_is_every_arrival_once_the_same_for_every_target():
-    assert sorted(schedule.order(1, 2, 10, 50)) == list(range(50))
-    assert schedule.order(1, 2, 10, 50) == schedule.order(1, 2, 10, 50)
-    assert schedule.order(1, 2, 10, 50) != schedule.order(1, 3, 10, 50)
-    assert schedule.order(7, 1, 3, 6) == [5, 4, 0, 3, 1, 2]
-
 
 # --- health
 
