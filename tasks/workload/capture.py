@@ -1,7 +1,7 @@
 """Logs -> workload: read, redact, merge in time, one arrival a call, every row accounted for."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain, islice
@@ -39,6 +39,8 @@ STAGED: dict[str, pl.DataType] = {  # the index of the file, then the fields of 
     "failure": pl.String(),
     "cache_hit": pl.Boolean(),
     "messages": pl.String(),
+    "prefix_blocks": pl.List(pl.UInt32()),
+    "approximate": pl.Boolean(),
 }
 NEVER_WRITTEN = ("call_id",)
 
@@ -104,7 +106,7 @@ def capture(
     for index, path in enumerate(files):
         _read_file(reading, index, path, format)
     reading.flush()
-    staged = pl.concat(reading.chunks)
+    staged = _blocks_apart(pl.concat(reading.chunks))
     _refuse_nothing(reading, staged.height, files)
     refuse_secrets(_texts(staged, files))
     merged = _one_row_a_call(staged)
@@ -168,6 +170,20 @@ def _texts(staged: pl.DataFrame, files: Sequence[Path]) -> Iterator[tuple[str, s
                 yield f"{files[source]}: line {line}: {name}", text
 
 
+def _blocks_apart(staged: pl.DataFrame) -> pl.DataFrame:
+    """Each source numbers its blocks from 0; equal numbers of two sources are two blocks."""
+    most = staged.group_by("source").agg(pl.col("prefix_blocks").list.max().max().alias("most")).sort("source")
+    if most["most"].drop_nulls().len() < 2:
+        return staged
+    first = most.select("source", (pl.col("most").fill_null(0) + 1).cum_sum().shift(1, fill_value=0).alias("first"))
+    moved = staged.join(first, on="source", maintain_order="left")
+    return (
+        moved.with_columns(pl.col("prefix_blocks") + pl.col("first"))
+        .cast({"prefix_blocks": pl.List(pl.UInt32())})
+        .drop("first")
+    )
+
+
 def _one_row_a_call(staged: pl.DataFrame) -> pl.DataFrame:
     """Rows that share a call id are retries and fallbacks of one request: its earliest start, the group that was asked
     (that of the attempt that failed first; a fallback may carry an earlier stamp), and the outcome of the success, or
@@ -187,12 +203,12 @@ def _one_row_a_call(staged: pl.DataFrame) -> pl.DataFrame:
     merged = several.group_by("call_id").agg(
         pl.col("start_ns").min(),
         *(first(name, outcome) for name in ("source", "line", "end_ns", "first_token_ns", "output_tokens")),
-        *(first(name, outcome) for name in ("failure", "cache_hit")),
+        *(first(name, outcome) for name in ("failure", "cache_hit", "approximate")),
         first("model", asked),
         first("input_tokens", outcome, skip_nulls=True),
         *(
             first(name, asked, skip_nulls=True)
-            for name in ("max_output_tokens", "stream", "session", "user", "messages")
+            for name in ("max_output_tokens", "stream", "session", "user", "messages", "prefix_blocks")
         ),
     )
     return pl.concat([staged.filter(~twice), merged.select(*STAGED)])
@@ -214,7 +230,7 @@ def _arrivals(merged: pl.DataFrame) -> pl.DataFrame:
         "failure",
         "cache_hit",
         "messages",
-        pl.lit(None, SCHEMA["prefix_blocks"]).alias("prefix_blocks"),
+        "prefix_blocks",
     ).select(*SCHEMA)
 
 
@@ -227,12 +243,31 @@ def _header(reading: _Reading, merged: pl.DataFrame, ledger: Ledger, name: str) 
         formats=tuple(sorted(reading.adapters)),
         sources=tuple(sorted(reading.sources, key=lambda source: (source.name, source.sha256))),
         arrival_basis="; ".join(sorted(adapter.arrival_basis for adapter in reading.adapters.values())),
+        tokens=_token_basis(merged),
+        block_tokens=_block_tokens(reading.adapters.values(), merged),
         resolution_ns=resolution(start_ns),
         started_at=datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest).isoformat(),
         privacy=reading.privacy,
         salt_id=None if reading.salt is None or reading.privacy == "counts" else salt_id(reading.salt),
         ledger=ledger,
     )
+
+
+def _token_basis(merged: pl.DataFrame) -> str:
+    """`Header.tokens` of these rows."""
+    if merged.select(pl.all_horizontal(pl.col("input_tokens", "output_tokens").is_null()).all()).item():
+        return "unknown"
+    return "approximate" if merged["approximate"].any() else "exact"
+
+
+def _block_tokens(adapters: Iterable[Adapter], merged: pl.DataFrame) -> int | None:
+    """Raises UsageError where blocks of two sizes would stand in one workload."""
+    sizes = sorted({size for a in adapters if (size := getattr(a, "block_tokens", None)) is not None})
+    if merged["prefix_blocks"].null_count() == merged.height:
+        return None
+    if len(sizes) > 1:
+        raise UsageError(f"the logs have prefix blocks of {' and '.join(map(str, sizes))} tokens; capture them apart")
+    return sizes[0] if sizes else None
 
 
 def resolution(start_ns: np.ndarray) -> int | None:

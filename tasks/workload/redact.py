@@ -29,12 +29,13 @@ COUNTS = frozenset(
         "stream",
         "failure",
         "cache_hit",
+        "approximate",
     }
 )
 KEPT: dict[str, frozenset[str]] = {
     "counts": COUNTS,
-    "structure": COUNTS | {"session", "user"},
-    "text": COUNTS | {"session", "user", "messages"},
+    "structure": COUNTS | {"session", "user", "prefix_blocks"},
+    "text": COUNTS | {"session", "user", "prefix_blocks", "messages"},
 }
 
 # A border before `sk-`, so that `risk-model` is a model and not a key.

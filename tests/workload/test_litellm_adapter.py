@@ -136,7 +136,7 @@ def test_the_gateways_own_health_checks_are_no_traffic(payload):
         ({"startTime": 1795502991231}, "startTime is not a time in seconds since the epoch"),
         ({"startTime": -5}, "startTime is not a time in seconds since the epoch"),
         ({"startTime": True}, "startTime is not a time in seconds since the epoch"),
-        ({"prompt_tokens": "12"}, "prompt_tokens is not a whole number"),
+        ({"prompt_tokens": "twelve"}, "prompt_tokens is not a whole number"),
         ({"prompt_tokens": 1.5}, "prompt_tokens is not a whole number"),
         ({"completion_tokens": -1}, "completion_tokens is out of range"),
         ({"status": None}, "status is neither success nor failure"),

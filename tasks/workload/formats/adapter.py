@@ -1,14 +1,24 @@
-"""The seam between a gateway's log and a workload: what an adapter is given, and what it must give back."""
+"""The seam between a gateway's log and a workload: what an adapter is given, and what it must give back.
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+An adapter is given numbered lines, whatever the file was: gzip and zstd are unpacked, and a Parquet file arrives as one
+JSON object a line. `fields` reads single values, `table` reads lines as records (JSON lines, a JSON document, CSV):
+most adapters are a function from a dict of fields to a Row, given to `table.rows`. A new one joins `detect`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 Line = tuple[int, bytes]  # number in its file, counted from 1; content without the line end
 BLANK = "blank line"  # the reason of a Drop that says nothing of the format
+R = TypeVar("R")
+T = TypeVar("T")
 
 
 class Row(NamedTuple):
-    """One request as a log tells it, before redaction. Nanoseconds since the epoch, UTC. Absence is None."""
+    """One request as a log tells it, before redaction. Absence is None.
+
+    Nanoseconds since the epoch, UTC; or, in a trace without a date, since its beginning (both may not be mixed).
+    """
 
     line: int
     call_id: str | None  # rows of one call (retries, fallbacks) share it and become one arrival
@@ -22,9 +32,13 @@ class Row(NamedTuple):
     stream: bool | None
     session: str | None
     user: str | None
-    failure: str | None
+    failure: str | None  # a code or a class name, never prose
     cache_hit: bool | None
     messages: Any  # as logged; dropped unless the privacy level is "text"
+    # Ids of the prompt's blocks, numbered within this source from 0 as they are first met, chained: equal ids mean that
+    # the prompts are equal up to the end of that block. Dropped at the privacy level "counts".
+    prefix_blocks: Sequence[int] | None = None
+    approximate: bool = False  # the token counts are guessed, from bytes for instance
 
 
 class Drop(NamedTuple):
@@ -43,13 +57,26 @@ class Broken(ValueError):
 
 
 class Adapter(Protocol):
-    """One log format. `read` gives exactly one Row or Drop for each record it meets, and never raises."""
+    """One log format. `read` gives exactly one Row or Drop for each record it meets, and never raises.
+
+    An adapter whose lines each stand for themselves may say so with `line_by_line = True` (absent: False); a large file
+    is then read by several processes, each from a line somewhere in the middle of it. One whose rows carry
+    `prefix_blocks` says in `block_tokens` how many tokens a block holds.
+    """
 
     name: str
     arrival_basis: str  # which stamp the arrival is taken from, with its unit and time zone
 
     def recognises(self, head: Sequence[bytes]) -> bool:
-        """Do these first lines of a file look like this format?"""
+        """Do these first lines of a file look like this format? Never raises."""
 
     def read(self, lines: Iterable[Line]) -> Iterator[Row | Drop]:
         """Every record of one file, in the order of the file."""
+
+
+def row_or_drop(line: int, record: R, make: Callable[[int, R], T]) -> T | Drop:
+    """What `make` gives, or a Drop with what it found Broken."""
+    try:
+        return make(line, record)
+    except Broken as broken:
+        return Drop(line, str(broken), broken=True)

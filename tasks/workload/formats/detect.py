@@ -1,7 +1,9 @@
 """Which format a log is in, decided by its content."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 
 import orjson
@@ -10,25 +12,67 @@ from storage.errors import UsageError
 from tasks.workload.formats.adapter import Adapter
 from tasks.workload.formats.litellm import LiteLLM
 
-ADAPTERS: Mapping[str, Adapter] = MappingProxyType({adapter.name: adapter for adapter in (LiteLLM(),)})
+GROUP = "gatebench.formats"  # entry points of packages that bring their own format: NAME = module:AdapterClass
+# The most telling first: of several that recognise a file, the first reads it.
+ADAPTERS: Mapping[str, Adapter] = MappingProxyType(
+    {
+        adapter.name: adapter
+        for adapter in (
+            LiteLLM(),
+        )
+    }
+)  # fmt: skip
 FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,39}")
+
+
+class UnknownFormat(UsageError):
+    """A file that no adapter recognises. `what` is found in it."""
+
+    def __init__(self, where: str, what: str, known: Iterable[str]) -> None:
+        super().__init__(f"{where}: {what}, which is no known log format; known are {', '.join(sorted(known))}")
+        self.what = what
+
+
+@cache
+def adapters() -> Mapping[str, Adapter]:
+    """Those of installed packages first, for they were installed on purpose, then ours. Raises UsageError."""
+    brought = {entry.name: _load(entry) for entry in entry_points(group=GROUP)}
+    for name in sorted(brought.keys() & ADAPTERS.keys()):
+        raise UsageError(f"an installed package brings a log format called {name!r}, which gatebench has itself")
+    return MappingProxyType({**brought, **ADAPTERS})
+
+
+def _load(entry: EntryPoint) -> Adapter:
+    package = "a package" if entry.dist is None else f"the package {entry.dist.name}"
+    try:
+        adapter: Adapter = entry.load()()
+    except Exception as error:
+        raise UsageError(
+            f"{package} brings the log format {entry.name!r}, which cannot be loaded "
+            f"({type(error).__name__}: {error}); mend or uninstall it"
+        ) from error
+    missing = [name for name in ("name", "arrival_basis", "recognises", "read") if not hasattr(adapter, name)]
+    if missing:
+        raise UsageError(f"{package} brings the log format {entry.name!r}, whose adapter has no {', '.join(missing)}")
+    return adapter
 
 
 def choose(format: str, head: Sequence[bytes], where: str) -> Adapter:
     """The adapter called `format`, or with "auto" the one that recognises the first lines of the file `where`.
 
-    Raises UsageError where there is none; it says what stands in the file instead.
+    Raises UsageError for a name nobody knows, UnknownFormat where none recognises the file; that says what stands in
+    it instead.
     """
-    known = ", ".join(sorted(ADAPTERS))
+    known = adapters()
     if format != "auto":
-        if format not in ADAPTERS:
-            raise UsageError(f"unknown log format {format!r}; known are auto, {known}")
-        return ADAPTERS[format]
-    for adapter in ADAPTERS.values():
+        if format not in known:
+            raise UsageError(f"unknown log format {format!r}; known are auto, {', '.join(sorted(known))}")
+        return known[format]
+    for adapter in known.values():
         if adapter.recognises(head):
             return adapter
     number, found = _found(head)
-    raise UsageError(f"{where}: line {number} holds {found}, which is no known log format; known are {known}")
+    raise UnknownFormat(where, f"line {number} holds {found}", known)
 
 
 def _found(head: Sequence[bytes]) -> tuple[int, str]:

@@ -4,18 +4,15 @@ A line may also hold a list of payloads (a batch of `generic_api`), or the keywo
 payload under `standard_logging_object`.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import orjson
-
-from tasks.workload.formats.adapter import BLANK, Broken, Drop, Line, Row
+from tasks.workload.formats.adapter import Broken, Drop, Line, Row, row_or_drop
+from tasks.workload.formats.fields import cap, flag, part, plain, text, tokens
+from tasks.workload.formats.table import Record, of_json_lines
 
 CHAT = ("completion", "acompletion")
 HEALTH_CHECK = "litellm-internal-health-check"  # the tag LiteLLM puts on its own probes
-PLAIN = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-MOST_TOKENS = 1_000_000_000
 LATEST_S = 1e11  # above this a stamp is in milliseconds, not seconds
 
 
@@ -24,41 +21,19 @@ class LiteLLM:
 
     name = "litellm"
     arrival_basis = "startTime (seconds since the epoch, UTC)"
+    line_by_line = True
 
     def recognises(self, head: Sequence[bytes]) -> bool:
-        return any(_looks_like(record) for line in head for record in _records_or_none(line))
+        found = of_json_lines(enumerate(head, 1))
+        return any(isinstance(record, Record) and _looks_like(_payload(record.value)) for record in found)
 
     def read(self, lines: Iterable[Line]) -> Iterator[Row | Drop]:
-        for number, line in lines:
-            if not line.strip():
-                yield Drop(number, BLANK, broken=False)
-                continue
-            try:
-                records = _records(line)
-            except Broken as broken:
-                yield Drop(number, str(broken), broken=True)
-                continue
-            for record in records:
-                yield _row_or_drop(number, record)
+        for record in of_json_lines(lines):
+            yield record if isinstance(record, Drop) else row_or_drop(record.line, _payload(record.value), _row_if_chat)
 
 
-def _records(line: bytes) -> list[Any]:
-    """The payloads of a line. Raises Broken where it is not JSON or holds none."""
-    try:
-        value = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        raise Broken("not JSON") from None
-    records = value if isinstance(value, list) else [value]
-    if not records:
-        raise Broken("an empty list")
-    return [r.get("standard_logging_object", r) if isinstance(r, dict) else r for r in records]
-
-
-def _records_or_none(line: bytes) -> list[Any]:
-    try:
-        return _records(line)
-    except Broken:
-        return []
+def _payload(record: dict[str, Any]) -> Any:
+    return record.get("standard_logging_object", record)
 
 
 def _looks_like(record: Any) -> bool:
@@ -70,14 +45,11 @@ def _looks_like(record: Any) -> bool:
     )
 
 
-def _row_or_drop(number: int, record: Any) -> Row | Drop:
-    try:
-        if not isinstance(record, dict):
-            raise Broken("not a JSON object")
-        reason = _unwanted(record)
-        return Drop(number, reason, broken=False) if reason else _row(number, record)
-    except Broken as broken:
-        return Drop(number, str(broken), broken=True)
+def _row_if_chat(number: int, record: Any) -> Row | Drop:
+    if not isinstance(record, dict):
+        raise Broken("not a JSON object")
+    reason = _unwanted(record)
+    return Drop(number, reason, broken=False) if reason else _row(number, record)
 
 
 def _unwanted(record: dict[str, Any]) -> str | None:
@@ -86,7 +58,7 @@ def _unwanted(record: dict[str, Any]) -> str | None:
     if call_type is None:
         raise Broken("no call_type")
     if call_type not in CHAT:
-        return f"call type {_plain(call_type) or 'unreadable'}"
+        return f"call type {plain(call_type) or 'unreadable'}"
     tags = record.get("request_tags")
     if isinstance(tags, list) and HEALTH_CHECK in tags:
         return "the gateway's own health check"
@@ -98,33 +70,33 @@ def _row(number: int, record: dict[str, Any]) -> Row:
     if start_ns is None:
         raise Broken("no startTime")
     failed = _failed(record)
-    parameters = _part(record, "model_parameters")
-    stream = _flag(parameters.get("stream"), record.get("stream"))
+    parameters = part(record, "model_parameters")
+    stream = flag(parameters.get("stream"), record.get("stream"))
     end_ns = _epoch_ns(record, "endTime")
-    prompt = _tokens(record, "prompt_tokens")
-    output = _tokens(record, "completion_tokens")
+    prompt = tokens(record, "prompt_tokens")
+    output = tokens(record, "completion_tokens")
     return Row(
         line=number,
-        call_id=_text(record.get("litellm_call_id")),
+        call_id=text(record.get("litellm_call_id")),
         start_ns=start_ns,
         end_ns=end_ns if end_ns is not None and end_ns >= start_ns else None,
         first_token_ns=_first_token(record, start_ns, end_ns) if stream else None,
         model=_model(record),
         input_tokens=prompt if prompt else None,  # a prompt is never empty: 0 is written where usage is unknown
         output_tokens=None if failed else output,
-        max_output_tokens=_cap(parameters),
+        max_output_tokens=cap(parameters),
         stream=stream,
-        session=_text(_part(_part(record, "metadata"), "requester_metadata").get("session_id")),
-        user=_text(record.get("end_user")) or _text(_part(record, "metadata").get("user_api_key_hash")),
+        session=text(part(record, "metadata", "requester_metadata").get("session_id")),
+        user=text(record.get("end_user")) or text(part(record, "metadata").get("user_api_key_hash")),
         failure=_failure(record) if failed else None,
-        cache_hit=_flag(record.get("cache_hit")),
+        cache_hit=flag(record.get("cache_hit")),
         messages=record.get("messages"),
     )
 
 
 def _model(record: dict[str, Any]) -> str:
     """`model_group` is what the client asked, `model` where it was routed: that only where there is no group."""
-    model = _text(record.get("model_group")) or _text(record.get("model"))
+    model = text(record.get("model_group")) or text(record.get("model"))
     if model is None:
         raise Broken("no model")
     return model
@@ -138,8 +110,8 @@ def _failed(record: dict[str, Any]) -> bool:
 
 
 def _failure(record: dict[str, Any]) -> str:
-    information = _part(record, "error_information")
-    return _plain(information.get("error_code")) or _plain(information.get("error_class")) or "failure"
+    information = part(record, "error_information")
+    return plain(information.get("error_code")) or plain(information.get("error_class")) or "failure"
 
 
 def _first_token(record: dict[str, Any], start_ns: int, end_ns: int | None) -> int | None:
@@ -156,42 +128,3 @@ def _epoch_ns(record: dict[str, Any], key: str) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < LATEST_S:
         raise Broken(f"{key} is not a time in seconds since the epoch")
     return round(value * 1_000_000) * 1000
-
-
-def _tokens(record: dict[str, Any], key: str) -> int | None:
-    value = record.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
-        raise Broken(f"{key} is not a whole number")
-    if not 0 <= value <= MOST_TOKENS:
-        raise Broken(f"{key} is out of range")
-    return int(value)
-
-
-def _cap(parameters: dict[str, Any]) -> int | None:
-    """What the client asked for, which may be nonsense: then it is no cap."""
-    for key in ("max_completion_tokens", "max_tokens"):
-        value = parameters.get(key)
-        if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_TOKENS:
-            return value
-    return None
-
-
-def _flag(*values: Any) -> bool | None:
-    return next((value for value in values if isinstance(value, bool)), None)
-
-
-def _part(record: dict[str, Any], key: str) -> dict[str, Any]:
-    value = record.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _plain(value: Any) -> str | None:
-    """A code, class or type name; anything longer or stranger is not kept."""
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    return text if isinstance(text, str) and PLAIN.fullmatch(text) else None
