@@ -4,14 +4,14 @@ Slower by an order of magnitude; its floor is calibrated like the wire's and pri
 """
 
 import asyncio
-import socket
-import ssl
+from collections.abc import Callable
 from time import perf_counter_ns
 
 import httpx
 
 from storage.records import Failure
-from tasks.load.wire import OURS, Exchange, Limits, Origin
+from tasks.load.dial import failure_of
+from tasks.load.wire import Exchange, Limits, Origin
 
 
 class HttpxSender:
@@ -22,10 +22,9 @@ class HttpxSender:
         self._limits = limits
         self._tasks: dict[Exchange, asyncio.Task[None]] = {}
 
-    def start(self, origin: Origin, payload: bytes) -> Exchange:
-        loop = asyncio.get_running_loop()
-        exchange = Exchange(origin, payload, loop.create_future())
-        task = loop.create_task(self._send(exchange))
+    def start(self, origin: Origin, payload: bytes, *, on_end: Callable[[Exchange], None] | None = None) -> Exchange:
+        exchange = Exchange(origin, payload, on_end)
+        task = asyncio.get_running_loop().create_task(self._send(exchange))
         self._tasks[exchange] = task
         return exchange
 
@@ -52,7 +51,7 @@ class HttpxSender:
             kind = Failure.TIMEOUT_IDLE if exchange.read_ns else Failure.TIMEOUT_FIRST_BYTE
             exchange.finish(perf_counter_ns(), kind)
         except httpx.ConnectError as error:
-            exchange.finish(perf_counter_ns(), _connect_failure(error))
+            exchange.finish(perf_counter_ns(), failure_of(error))
         except httpx.RemoteProtocolError as error:
             ended = any(word in str(error) for word in ("closed", "disconnected"))
             exchange.finish(perf_counter_ns(), Failure.CLOSED_EARLY if ended else Failure.PROTOCOL)
@@ -101,17 +100,3 @@ class HttpxSender:
             "pool": None,
         }
         return httpx.Request(method.decode(), url, headers=headers, content=body, extensions={"timeout": timeout})
-
-
-def _connect_failure(error: BaseException) -> Failure:
-    """httpx calls everything before the request a ConnectError; what it was stands in the chain of causes."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, socket.gaierror | UnicodeError):
-            return Failure.DNS
-        if isinstance(cause, ssl.SSLError):
-            return Failure.TLS
-        if isinstance(cause, OSError) and cause.errno in OURS:
-            return Failure.LOCAL
-        cause = cause.__cause__ or cause.__context__
-    return Failure.CONNECT

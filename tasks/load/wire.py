@@ -8,20 +8,18 @@ Stamps: `sent_ns` just before the write; one stamp a read, taken before its byte
 """
 
 import asyncio
-import errno
-import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from time import perf_counter_ns
+from typing import Any
 
 import httptools
 import httpx
 
 from storage.records import Failure
+from tasks.load.dial import Dialer, Resolve, failure_of, look_up
 
-OURS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}  # not the target's doing
 _MAX_HEADER_BYTES = 256 * 1024
 
 
@@ -38,6 +36,13 @@ class Limits:
     def seconds(cls, connect: float, first_byte: float, idle: float, total: float) -> "Limits":
         return cls(*(int(value * 1e9) for value in (connect, first_byte, idle, total)))
 
+    def within(self, timeout: Mapping[str, float | None]) -> "Limits":
+        """These, or the shorter ones of an httpx request (`extensions["timeout"]`, seconds, None: no limit)."""
+        connect, read = timeout.get("connect"), timeout.get("read")
+        connect_ns = self.connect_ns if connect is None else min(self.connect_ns, int(connect * 1e9))
+        read_ns = self.first_byte_ns if read is None else int(read * 1e9)
+        return Limits(connect_ns, min(self.first_byte_ns, read_ns), min(self.idle_ns, read_ns), self.total_ns)
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -51,19 +56,22 @@ class Origin:
 
 
 class Exchange:
-    """One request and its answer. `done` resolves when it ended, well or not; `failure` says how."""
+    """One request and its answer. When it has ended, well or not, `on_end` is called and `done` resolves; `failure`
+    says how. `on_end` runs inside the socket's callback, where other answers wait to be stamped: it must be quick."""
 
     __slots__ = (
+        "asked",
         "body",
         "connected_ns",
         "connection",
         "dns_ns",
-        "done",
+        "done_future",
         "end_ns",
         "failure",
         "headers",
         "headers_ns",
         "on_body",
+        "on_end",
         "on_headers",
         "origin",
         "payload",
@@ -75,12 +83,14 @@ class Exchange:
         "started_ns",
         "status",
         "tls_ns",
+        "tokens",
     )
 
-    def __init__(self, origin: Origin, payload: bytes, done: "asyncio.Future[None]") -> None:
+    def __init__(self, origin: Origin, payload: bytes, on_end: "Callable[[Exchange], None] | None" = None) -> None:
         self.origin = origin
         self.payload = payload
-        self.done = done
+        self.on_end = on_end
+        self.done_future: asyncio.Future[None] | None = None
         self.started_ns = perf_counter_ns()
         self.sent_ns = 0  # 0: nothing was sent
         self.read_ns = 0  # 0: nothing was read
@@ -99,6 +109,17 @@ class Exchange:
         self.reused = False
         self.resends = 0
         self.connection: _Connection | None = None
+        self.asked: Any = None  # the sender's own: what it asked, and who reads the stream
+        self.tokens: Any = None
+
+    @property
+    def done(self) -> "asyncio.Future[None]":
+        """Resolves when the exchange has ended; made when first asked for."""
+        if self.done_future is None:
+            self.done_future = asyncio.get_running_loop().create_future()
+            if self.end_ns:
+                self.done_future.set_result(None)
+        return self.done_future
 
     def header(self, name: bytes) -> str | None:
         for key, value in self.headers:
@@ -112,8 +133,10 @@ class Exchange:
         self.end_ns = end_ns
         self.failure = failure
         self.connection = None
-        if not self.done.done():
-            self.done.set_result(None)
+        if self.on_end is not None:
+            self.on_end(self)
+        if self.done_future is not None and not self.done_future.done():
+            self.done_future.set_result(None)
 
     def abort(self, failure: Failure) -> None:
         """End it now, and the connection with it: what arrives later belongs to nobody."""
@@ -126,24 +149,31 @@ class Exchange:
 class _Connection(asyncio.Protocol):
     """One socket. Serves one exchange at a time; pipelining never."""
 
-    __slots__ = ("_exchange", "_header_bytes", "_loop_transport", "_now", "_parser", "_pool", "_until_close", "closed")
+    __slots__ = (
+        "_chunks",
+        "_exchange",
+        "_loop_transport",
+        "_now",
+        "_parser",
+        "_pool",
+        "closed",
+        "on_body",
+    )
 
     def __init__(self, pool: "WireTransport") -> None:
         self._pool = pool
         self._loop_transport: asyncio.Transport | None = None
         self._exchange: Exchange | None = None
+        self._chunks: list[bytes] = []  # of the body, in the read at hand
+        self.on_body = self._chunks.append  # a callback of the parser; not a method, for one read may hold many chunks
         self._parser = httptools.HttpResponseParser(self)
         self._now = 0
-        self._header_bytes = 0
-        self._until_close = True
         self.closed = False
 
     def send(self, exchange: Exchange) -> None:
         assert self._loop_transport is not None
         self._exchange = exchange
         exchange.connection = self
-        self._header_bytes = 0
-        self._until_close = True
         now = perf_counter_ns()
         if not exchange.sent_ns:
             exchange.sent_ns = now
@@ -156,7 +186,7 @@ class _Connection(asyncio.Protocol):
             self._loop_transport.abort()
 
     def adopt(self, transport: asyncio.Transport) -> None:
-        """TLS put a new transport over the old one."""
+        """The transport to write to: TLS puts a new one over the old."""
         self._loop_transport = transport
 
     # --- asyncio.Protocol
@@ -174,17 +204,42 @@ class _Connection(asyncio.Protocol):
         exchange.response_bytes += len(data)
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError:  # a mistake of ours: the loop says it aloud
+            self._refuse()
+            raise
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            if self._exchange is not None:
-                self._exchange.finish(self._now, Failure.PROTOCOL)
+            self._deliver()
+            self._refuse()
+        if self._chunks:
+            self._deliver()
+
+    def _deliver(self) -> None:
+        """Hand over what the read held of the body: all of it came at one instant."""
+        chunks = self._chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        exchange = self._exchange
+        if exchange is None:  # more than the answer had room for
             self.drop()
+            return
+        if exchange.on_body is not None:
+            exchange.on_body(data, self._now)
+        else:
+            exchange.body.append(data)
+
+    def _refuse(self) -> None:
+        """What came is no answer."""
+        if self._exchange is not None:
+            self._exchange.finish(self._now, Failure.PROTOCOL)
+        self.drop()
 
     def eof_received(self) -> bool:
+        self.closed = True
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
-        self._pool.forget(self)
+        self._pool.has_closed = True
         exchange, self._exchange = self._exchange, None
         if exchange is None:
             return
@@ -193,7 +248,7 @@ class _Connection(asyncio.Protocol):
             # The server closed an idle connection just as we used it; it answered not a byte.
             exchange.resends += 1
             self._pool.resend(exchange)
-        elif exc is None and exchange.headers_ns is not None and self._until_close:
+        elif exc is None and exchange.headers_ns is not None and _ends_with_connection(exchange.headers):
             exchange.finish(now)
         else:
             exchange.finish(now, Failure.CLOSED_EARLY if exc is None else Failure.RESET)
@@ -202,12 +257,8 @@ class _Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         exchange = self._exchange
-        if exchange is None:
-            return
-        self._header_bytes += len(name) + len(value)
-        if self._header_bytes > _MAX_HEADER_BYTES:
-            raise ValueError("header block too large")
-        exchange.headers.append((name, value))
+        if exchange is not None:
+            exchange.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         exchange = self._exchange
@@ -218,29 +269,38 @@ class _Connection(asyncio.Protocol):
         if status < 200:
             exchange.headers.clear()
             return
+        if exchange.response_bytes > _MAX_HEADER_BYTES and _size(exchange.headers) > _MAX_HEADER_BYTES:
+            self._refuse()
+            return
         exchange.status = status
         exchange.headers_ns = self._now
-        for name, _ in exchange.headers:
-            if len(name) in (14, 17) and name.lower() in (b"content-length", b"transfer-encoding"):
-                self._until_close = False
         if exchange.on_headers is not None:
             exchange.on_headers(exchange)
-
-    def on_body(self, data: bytes) -> None:
-        exchange = self._exchange
-        if exchange is None:
-            return
-        if exchange.on_body is not None:
-            exchange.on_body(data, self._now)
-        else:
-            exchange.body.append(data)
 
     def on_message_complete(self) -> None:
         exchange = self._exchange
         if exchange is None or exchange.headers_ns is None:  # nothing, or a 1xx
             return
+        if self._chunks:
+            self._deliver()
         self._exchange = None
-        if self._parser.should_keep_alive() and not self.closed:
+        if not self._parser.should_keep_alive() or self.closed or (exchange.status >= 300 and self._is_writing()):
+            self.drop()
+        else:
+            self._pool.release(exchange.origin, self)
+        exchange.finish(self._now)
+
+    def _is_writing(self) -> bool:
+        """A refusal may come before the whole request was sent; the rest of it must not delay the next one."""
+        return self._loop_transport is not None and self._loop_transport.get_write_buffer_size() > 0
+
+    def end_at_headers(self) -> None:
+        """An answer to HEAD: whatever length its headers tell, no body follows. For `Exchange.on_headers`."""
+        answered, self._parser = self._parser, httptools.HttpResponseParser(self)
+        exchange, self._exchange = self._exchange, None
+        if exchange is None:
+            return
+        if answered.should_keep_alive() and not self.closed:
             self._pool.release(exchange.origin, self)
         else:
             self.drop()
@@ -250,16 +310,19 @@ class _Connection(asyncio.Protocol):
 class WireTransport(httpx.AsyncBaseTransport):
     """Connections to any number of origins, without a cap: concurrency is the engine's business."""
 
-    def __init__(self, limits: Limits | None = None, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, limits: Limits | None = None, *, tls: ssl.SSLContext | None = None, resolve: Resolve = look_up
+    ) -> None:
         self.limits = limits if limits is not None else Limits()
-        self._tls = tls
-        self._idle: dict[Origin, list[_Connection]] = {}
+        self._dialer = Dialer(resolve, tls)
+        self._own_limits: dict[Exchange, Limits] = {}  # of those requests that have some
+        self._idle: dict[Origin, list[_Connection]] = {}  # some may have been closed since
+        self.has_closed = False
         self._active: set[Exchange] = set()
         self._connecting: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeper: asyncio.TimerHandle | None = None
-        shortest = min(self.limits.connect_ns, self.limits.first_byte_ns, self.limits.idle_ns, self.limits.total_ns)
-        self._sweep_s = min(0.1, max(0.005, shortest / 20e9))
+        self._sweep_s = _sweep_s(self.limits)
 
     def start(
         self,
@@ -267,13 +330,14 @@ class WireTransport(httpx.AsyncBaseTransport):
         payload: bytes,
         *,
         on_headers: Callable[[Exchange], None] | None = None,
+        on_end: Callable[[Exchange], None] | None = None,
     ) -> Exchange:
         """Send `payload` (a whole HTTP/1.1 request) now, on an idle connection or a new one."""
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
             self._sweeper = loop.call_later(self._sweep_s, self._sweep)
-        exchange = Exchange(origin, payload, loop.create_future())
+        exchange = Exchange(origin, payload, on_end)
         exchange.on_headers = on_headers
         self._active.add(exchange)
         idle = self._idle.get(origin)
@@ -296,71 +360,31 @@ class WireTransport(httpx.AsyncBaseTransport):
     def release(self, origin: Origin, connection: _Connection) -> None:
         self._idle.setdefault(origin, []).append(connection)
 
-    def forget(self, connection: _Connection) -> None:
-        for idle in self._idle.values():
-            if connection in idle:
-                idle.remove(connection)
-
     def settle(self, exchange: Exchange) -> None:
         """The exchange ended and was read: nothing more to watch."""
         self._active.discard(exchange)
 
+    def _limits_of(self, exchange: Exchange) -> Limits:
+        return self._own_limits.get(exchange, self.limits)
+
     async def _connect(self, exchange: Exchange) -> None:
+        connection = _Connection(self)
+        origin = exchange.origin
         try:
-            connection = await self._open(exchange)
-        except TimeoutError:
-            exchange.finish(perf_counter_ns(), Failure.TIMEOUT_CONNECT)
-        except (socket.gaierror, UnicodeError):  # the latter: no name of a host at all
-            exchange.finish(perf_counter_ns(), Failure.DNS)
-        except ssl.SSLError:
-            exchange.finish(perf_counter_ns(), Failure.TLS)
-        except OSError as error:
-            exchange.finish(perf_counter_ns(), _connect_failure(exchange, error))
+            transport = await self._dialer.open(
+                exchange, connection, (origin.scheme, origin.host, origin.port), self._limits_of(exchange).connect_ns
+            )
+        except (OSError, ValueError, OverflowError) as error:
+            shaking_hands = origin.scheme == "https" and exchange.connected_ns is not None
+            exchange.finish(perf_counter_ns(), failure_of(error, shaking_hands=shaking_hands))
+            return
+        connection.adopt(transport)
+        if exchange.end_ns:  # given up while we were connecting
+            connection.drop()
+        elif connection.closed:
+            exchange.finish(perf_counter_ns(), Failure.CLOSED_EARLY)
         else:
-            if exchange.end_ns:  # given up while we were connecting
-                connection.drop()
-            elif connection.closed:
-                exchange.finish(perf_counter_ns(), Failure.CLOSED_EARLY)
-            else:
-                connection.send(exchange)
-
-    async def _open(self, exchange: Exchange) -> _Connection:
-        loop = asyncio.get_running_loop()
-        origin = exchange.origin
-        async with asyncio.timeout(self.limits.connect_ns / 1e9):
-            addresses = await self._resolve(exchange)
-            connection = _Connection(self)
-            for last, address in enumerate(addresses, start=1 - len(addresses)):
-                try:
-                    transport, _ = await loop.create_connection(lambda: connection, address, origin.port)
-                    break
-                except OSError as error:
-                    if not last or error.errno in OURS:
-                        raise
-            exchange.connected_ns = perf_counter_ns()
-            if origin.scheme == "https":
-                secured = await loop.start_tls(transport, connection, self._context(), server_hostname=origin.host)
-                if secured is None:
-                    raise ssl.SSLError("the connection was closed during the TLS handshake")
-                connection.adopt(secured)
-                exchange.tls_ns = perf_counter_ns()
-        return connection
-
-    def _context(self) -> ssl.SSLContext:
-        """Made once: reading the authorities takes 20 ms, in which the loop stands still."""
-        if self._tls is None:
-            self._tls = ssl.create_default_context()
-        return self._tls
-
-    async def _resolve(self, exchange: Exchange) -> list[str]:
-        """Addresses of the host, in the resolver's order; a literal address costs no look-up."""
-        origin = exchange.origin
-        try:
-            return [str(ip_address(origin.host))]
-        except ValueError:
-            found = await asyncio.get_running_loop().getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-        exchange.dns_ns = perf_counter_ns()
-        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+            connection.send(exchange)
 
     def _sweep(self) -> None:
         """Timeouts are checked by one coarse timer: a request is cut at its timeout or a little later, never before."""
@@ -371,16 +395,23 @@ class WireTransport(httpx.AsyncBaseTransport):
             if kind is not None:
                 exchange.abort(kind)
         self._active = {e for e in self._active if not e.end_ns}
+        if self.has_closed:
+            self.has_closed = False
+            for idle in self._idle.values():
+                idle[:] = [connection for connection in idle if not connection.closed]
         self._sweeper = self._loop.call_later(self._sweep_s, self._sweep)
 
     def _overdue(self, exchange: Exchange, now: int) -> Failure | None:
-        limits = self.limits
+        """Why the exchange must end now, if it must."""
+        limits = self._limits_of(exchange)
         if now - exchange.started_ns > limits.total_ns:
             return Failure.TIMEOUT_TOTAL
         if not exchange.sent_ns:
             return None  # connecting has its own limit
         if not exchange.read_ns:
             return Failure.TIMEOUT_FIRST_BYTE if now - exchange.sent_ns > limits.first_byte_ns else None
+        if exchange.headers_ns is None and exchange.response_bytes > _MAX_HEADER_BYTES:
+            return Failure.PROTOCOL  # headers without an end
         return Failure.TIMEOUT_IDLE if now - exchange.read_ns > limits.idle_ns else None
 
     # --- httpx.AsyncBaseTransport
@@ -396,15 +427,17 @@ class WireTransport(httpx.AsyncBaseTransport):
             if not started.done():
                 started.set_result(None)
 
-        exchange = self.start(Origin.of(request.url), payload, on_headers=begin)
-
-        def ended(_: "asyncio.Future[None]") -> None:
+        def ended(exchange: Exchange) -> None:
             self.settle(exchange)
+            self._own_limits.pop(exchange, None)
             chunks.put_nowait(None)
             if not started.done():
                 started.set_result(None)
 
-        exchange.done.add_done_callback(ended)
+        exchange = self.start(Origin.of(request.url), payload, on_headers=begin, on_end=ended)
+        if "timeout" in request.extensions:
+            self._own_limits[exchange] = limits = self.limits.within(request.extensions["timeout"])
+            self._sweep_s = min(self._sweep_s, _sweep_s(limits))
         try:
             await started
         except asyncio.CancelledError:
@@ -451,11 +484,17 @@ class _Body(httpx.AsyncByteStream):
             self._exchange.abort(Failure.CANCELLED)
 
 
-def _connect_failure(exchange: Exchange, error: OSError) -> Failure:
-    if error.errno in OURS:
-        return Failure.LOCAL
-    shaking_hands = exchange.origin.scheme == "https" and exchange.connected_ns is not None
-    return Failure.TLS if shaking_hands else Failure.CONNECT
+def _ends_with_connection(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Neither a length nor chunks: the body is all that comes until the server closes."""
+    for name, value in headers:
+        kind = name.lower()
+        if kind == b"content-length" or (kind == b"transfer-encoding" and value.lower().endswith(b"chunked")):
+            return False
+    return True
+
+
+def _size(headers: list[tuple[bytes, bytes]]) -> int:
+    return sum(len(name) + len(value) for name, value in headers)
 
 
 def serialise(request: httpx.Request, body: bytes) -> bytes:
@@ -480,3 +519,9 @@ def _as_httpx(failure: Failure | None, request: httpx.Request) -> httpx.Transpor
     if failure is Failure.PROTOCOL:
         return httpx.RemoteProtocolError(text, request=request)
     return httpx.ReadError(text, request=request)
+
+
+def _sweep_s(limits: Limits) -> float:
+    """A twentieth of the shortest limit, from 5 to 100 ms."""
+    shortest = min(limits.connect_ns, limits.first_byte_ns, limits.idle_ns, limits.total_ns)
+    return min(0.1, max(0.005, shortest / 20e9))

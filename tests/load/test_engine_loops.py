@@ -11,6 +11,7 @@ from storage.records import Failure, Phase, Sample
 from tasks.load.engine import Engine
 from tasks.load.limits import Stopper
 from tasks.load.requests import Prepared
+from tasks.load.schedule import Schedule
 from tasks.load.spec import BreakerSpec, BudgetSpec
 from tasks.load.wire import Exchange, Origin
 
@@ -27,9 +28,9 @@ class Sender:
         self.settled: list[Exchange] = []
         self.peak = 0
 
-    def start(self, origin: Origin, payload: bytes) -> Exchange:
+    def start(self, origin: Origin, payload: bytes, *, on_end: Callable[[Exchange], None]) -> Exchange:
         loop = asyncio.get_running_loop()
-        exchange = Exchange(origin, payload, loop.create_future())
+        exchange = Exchange(origin, payload, on_end)
         exchange.sent_ns = exchange.started_ns
         self.sent.append(exchange)
         self.peak = max(self.peak, sum(1 for e in self.sent if not e.end_ns))
@@ -101,8 +102,11 @@ class Bench:
         await asyncio.wait_for(self.engine.closed_loop(users, requests, range(arrivals)), 10)
 
     async def open(self, starts: list[int], wake: Ticks | None = None, **options: Any) -> None:
-        options = {"warmup_ns": 0, "max_in_flight": 1000, "on_full": "queue", **options}
-        await asyncio.wait_for(self.engine.open_loop(starts, range(len(starts)), wake or Ticks(), **options), 10)
+        warmup_ns = options.pop("warmup_ns", 0)
+        options = {"max_in_flight": 1000, "on_full": "queue", **options}
+        everyone = range(len(starts))
+        schedule = Schedule(starts, everyone, [int(start < warmup_ns) for start in starts], everyone)
+        await asyncio.wait_for(self.engine.open_loop(schedule, wake or Ticks(), **options), 10)
 
     def phases(self) -> dict[str, int]:
         phases = [row.phase for row in self.keeper.rows]
