@@ -93,7 +93,8 @@ class Workload:
 
     def arrivals(self) -> Iterator[Arrival]:
         for row in self.frame.iter_rows():
-            yield Arrival(*(tuple(value) if isinstance(value, list) else value for value in row))
+            cells: Iterator[Any] = (tuple(value) if isinstance(value, list) else value for value in row)
+            yield Arrival(*cells)
 
     def __len__(self) -> int:
         return self.frame.height
