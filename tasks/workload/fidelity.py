@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from storage.errors import NothingMeasured
-from tasks.workload.timing import SCALES_S, dispersion
+from tasks.workload.timing import LEAST_WINDOWS, SCALES_S, dispersion
 from tasks.workload.trace import Workload
 
 Ints = NDArray[np.int64]
@@ -25,14 +25,17 @@ PIECES = 60  # of the source, for its two halves
 LEAST = 40  # arrivals in each half, below which there is no floor
 CORNERS = 256  # a side of the grid that the joint distance looks at
 SAME_RATE = 1.1  # gaps of streams whose rates differ by more than this factor are not held to a limit
-LIMITS: dict[str, tuple[float | None, float]] = {
+LIMITS: dict[str, tuple[float | None, float | None]] = {
     "rate_ratio": (0.8, 1.25),
     "arrival_ks": (None, 0.05),
     "gap_ks": (None, 0.10),
     **{f"dispersion_{scale}s": (0.7, 1.4) for scale in SCALES_S},
     "joint_ks": (None, 0.03),
     "mix_distance": (None, 0.02),
+    "input_load_60s": (None, None),
+    "output_load_60s": (None, None),
 }
+LOAD_S = 60
 REPLAY_KS = 0.01
 
 
@@ -113,7 +116,7 @@ def compare(source: Workload, copy: Workload, *, rate_scale: float = 1.0) -> Fid
     for name, limits in LIMITS.items():
         if name not in found:
             continue
-        of_gaps = name == "gap_ks" or name.startswith("dispersion")
+        of_gaps = name.startswith(("gap", "dispersion"))
         lower, upper = (None, None) if of_gaps and not same_rate else limits
         measures.append(Measure(name, found[name], lower, upper, floors.get(name)))
     if not same_rate:
@@ -208,7 +211,8 @@ def split(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame] | None:
 def _distances(a: _Facts, b: _Facts, rate_scale: float) -> Iterator[tuple[str, float]]:
     """rate_ratio: of (arrivals - 1) / span, over `rate_scale`. arrival_ks: `ks` of arrival times, each as a share of
     its own span: the shape of the rate curve. gap_ks: `ks` of the seconds between arrivals. dispersion_Ns: ratio of the
-    indices of dispersion of counts (`timing.dispersion`), where both have one."""
+    indices of dispersion of counts (`timing.dispersion`), where both have one. …_load_60s: ratio of variance / mean of
+    the tokens that arrive in each whole minute, unknown ones as none."""
     spans = [facts.offsets[-1] - facts.offsets[0] for facts in (a, b)]
     rates = [(len(facts.offsets) - 1) / span for facts, span in zip((a, b), spans, strict=True)]
     yield "rate_ratio", float(rates[1] / rates[0] / rate_scale)
@@ -220,6 +224,22 @@ def _distances(a: _Facts, b: _Facts, rate_scale: float) -> Iterator[tuple[str, f
             yield f"dispersion_{scale}s", of_b / of_a
     yield "joint_ks", joint_ks(a.pairs, b.pairs)
     yield "mix_distance", mix_distance(a.models, b.models)
+    for k, what in enumerate(("input", "output")):
+        loads = _load_spread(a, k), _load_spread(b, k)
+        if loads[0] and loads[1] is not None:
+            yield f"{what}_load_60s", loads[1] / loads[0]
+
+
+def _load_spread(facts: _Facts, column: int) -> float | None:
+    """Variance / mean of the tokens in each whole window of a minute; None below five windows or without tokens."""
+    width = LOAD_S * 10**9
+    windows = int(facts.offsets[-1] // width)
+    if windows < LEAST_WINDOWS:
+        return None
+    inside = facts.offsets < windows * width
+    tokens = np.maximum(facts.pairs[inside, column], 0)
+    sums = np.bincount(facts.offsets[inside] // width, weights=tokens, minlength=windows)
+    return float(sums.var(ddof=1) / sums.mean()) if sums.mean() > 0 else None
 
 
 def _facts(frame: pl.DataFrame) -> _Facts:
