@@ -11,7 +11,7 @@ import httpx
 
 from storage.records import Failure
 from tasks.load.dial import failure_of
-from tasks.load.wire import Exchange, Limits, Origin
+from tasks.load.exchange import Exchange, Limits, Origin
 
 
 class HttpxSender:
