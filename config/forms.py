@@ -1,10 +1,11 @@
 """What a person fills in to start a run by hand: shallow, every field explained. `config.plan` has the rest."""
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from config.plan import Plan, make_plan
+from config.load import Arrivals, Load, make_load
+from config.plan import Plan, PlanError, make_plan
 
 
 def _position(n: int) -> dict[str, Any]:
@@ -13,6 +14,9 @@ def _position(n: int) -> dict[str, Any]:
 
 class Form(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_default=True, frozen=True)
+
+
+F = TypeVar("F", bound=Form)
 
 
 class TargetForm(Form):
@@ -72,6 +76,31 @@ class SweepForm(Form):
     )
 
 
+def _in_flight(n: int) -> Any:
+    return Field(
+        1000,
+        ge=1,
+        title="Most in flight",
+        description="Requests under way at once; beyond it the next field decides",
+        json_schema_extra=_position(n),
+    )
+
+
+def _on_full(n: int) -> Any:
+    return Field(
+        "queue",
+        title="When full",
+        description="queue: sent late, and counted from when it was due; drop: counted; abort: stop",
+        json_schema_extra=_position(n),
+    )
+
+
+def _spin(n: int) -> Any:
+    return Field(
+        False, title="Spin", description="Spend a core on starting within microseconds", json_schema_extra=_position(n)
+    )
+
+
 class ReplayForm(Form):
     """Open loop: recorded traffic with its recorded timing."""
 
@@ -87,21 +116,109 @@ class ReplayForm(Form):
     window: str = Field(
         "", title="Window", description="Part to play, as in 0:10m; empty: all", json_schema_extra=_position(3)
     )
+    max_idle_gap_s: float | None = Field(
+        None,
+        gt=0,
+        title="Longest idle gap",
+        description="Seconds of recorded time; longer gaps are cut to it",
+        json_schema_extra=_position(4),
+    )
+    scale: float = Field(
+        1.0,
+        gt=0,
+        title="Scale",
+        description="2 sends twice as many in the same time, bursts and think times as they were",
+        json_schema_extra=_position(5),
+    )
+    loop_s: float | None = Field(
+        None,
+        gt=0,
+        title="Loop",
+        description="Play it again and again for so many seconds; empty: once",
+        json_schema_extra=_position(6),
+    )
+    sessions: bool = Field(
+        False,
+        title="Sessions",
+        description="A turn waits for the end of the turn before it and its recorded think time",
+        json_schema_extra=_position(7),
+    )
+    max_in_flight: int = _in_flight(8)
+    on_full: Literal["queue", "drop", "abort"] = _on_full(9)
+    spin: bool = _spin(10)
 
 
 class LoadForm(Form):
-    """Open loop at a constant rate."""
+    """Open loop at a rate: constant, drawn, rising or in steps."""
 
     model_config = ConfigDict(title="Load")
 
     rate_rps: float = Field(10.0, gt=0, title="Rate", description="Requests a second", json_schema_extra=_position(1))
     duration_s: float = Field(30.0, gt=0, title="Duration", description="Seconds", json_schema_extra=_position(2))
-    arrivals: Literal["constant"] = Field(
-        "constant", title="Arrivals", description="How the starts are spaced", json_schema_extra=_position(3)
+    arrivals: Arrivals = Field(
+        "constant",
+        title="Arrivals",
+        description="How the starts are spaced: evenly, or drawn, or under a rate that changes",
+        json_schema_extra=_position(3),
     )
+    cv: float | None = Field(
+        None,
+        gt=0,
+        title="CV",
+        description="Spread of drawn gaps: needed by gamma, allowed with ramp and steps; 1 is Poisson",
+        json_schema_extra=_position(4),
+    )
+    to_rps: float | None = Field(
+        None, ge=0, title="To rate", description="Rate at the end of a ramp", json_schema_extra=_position(5)
+    )
+    steps: str = Field(
+        "",
+        title="Steps",
+        description="Rate and time of each step, as in 10:30s, 50:1m; rate and duration are then not used",
+        json_schema_extra=_position(6),
+    )
+    sessions: bool = Field(
+        False,
+        title="Sessions",
+        description="Turns of a recorded session in order; the rate is then that of new sessions",
+        json_schema_extra=_position(7),
+    )
+    think_s: float | None = Field(
+        None,
+        gt=0,
+        title="Think time",
+        description="Mean seconds between turns, drawn; empty: as recorded",
+        json_schema_extra=_position(8),
+    )
+    max_in_flight: int = _in_flight(9)
+    on_full: Literal["queue", "drop", "abort"] = _on_full(10)
+    spin: bool = _spin(11)
     stream: bool = Field(
-        True, title="Streaming", description="Ask for streamed answers", json_schema_extra=_position(4)
+        True, title="Streaming", description="Ask for streamed answers", json_schema_extra=_position(12)
     )
+
+    @property
+    def words(self) -> str:
+        """For the name of a run."""
+        if self.arrivals == "steps":
+            return f"steps {self.steps}"
+        end = f" to {self.to_rps:g}/s" if self.arrivals == "ramp" and self.to_rps is not None else ""
+        return f"{self.rate_rps:g}/s{end}"
+
+
+def load_from(form: LoadForm) -> Load:
+    """Raises PlanError where the fields do not go together."""
+    return make_load(form.model_dump(), "load")
+
+
+def filled(form: type[F], **fields: Any) -> F:
+    """A form of options given elsewhere. Raises PlanError that names the field."""
+    try:
+        return form(**fields)
+    except ValidationError as error:
+        found = error.errors()[0]
+        place = ".".join(str(part) for part in found["loc"])
+        raise PlanError(f"{place}: {found['msg'].removeprefix('Value error, ')}") from None
 
 
 def plan_from(target: TargetForm, **parts: Any) -> Plan:

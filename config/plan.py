@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -20,6 +20,8 @@ SLO_TEXT = re.compile(
     r"\s*(?:\{\s*level\s*=\s*(?P<level>\d+)\s*\})?\s*<=?\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|%)\s*$"
 )
 UNITS = {"ms": 1e-3, "s": 1.0, "%": 1e-2}
+# Options of a replay that came later count only where they are set, so that older nights stay comparable.
+_LATER = ("max_idle_gap_s", "scale", "loop_s", "sessions", "spin")
 
 
 class PlanError(ValueError):
@@ -139,17 +141,13 @@ class Replay(Part):
     enabled: bool = True
     speed: float = Field(1.0, gt=0, description="2 plays twice as fast: gaps are halved")
     window: str = Field("", description="Part of the workload, as in 0:10m; empty: all of it")
-    max_in_flight: int = Field(1000, ge=1)
-    on_full: Literal["queue", "drop", "abort"] = "queue"
-
-
-class Load(Part):
-    """Open loop at a constant rate."""
-
-    rate_rps: float = Field(10.0, gt=0)
-    duration_s: float = Field(30.0, gt=0)
-    arrivals: Literal["constant"] = "constant"
-    stream: bool = True
+    max_idle_gap_s: float | None = Field(None, gt=0, description="Longer gaps are cut to this, in recorded time")
+    scale: float = Field(
+        1.0, gt=0, le=1000, description="2 sends twice as many in the same time: shifted copies, thinned if not whole"
+    )
+    loop_s: float | None = Field(None, gt=0, description="Played again and again for so long")
+    sessions: bool = Field(False, description="A turn waits for the turn before it and its recorded think time")
+    spin: bool = Field(False, description="Spend a core on starting within microseconds")
     max_in_flight: int = Field(1000, ge=1)
     on_full: Literal["queue", "drop", "abort"] = "queue"
 
@@ -193,6 +191,24 @@ class HealthLimits(Part):
     invalid_cpu_share: float = 0.97
     invalid_achieved_share: float = 0.95
     ceiling_share: float = Field(0.8, description="Above this share of the calibrated ceiling a leg is invalid")
+    suspect_gc_share: float = Field(0.02, description="Share of the time in pauses of the garbage collector")
+    suspect_files_share: float = Field(0.9, description="Share of the file descriptors a worker may open")
+    suspect_ports_share: float = Field(0.8, description="Share of the machine's local ports")
+
+
+class Workers(Part):
+    """How many worker processes send one leg together. Which machines they run on is a fact of the machine:
+    GATEBENCH_DASK_SCHEDULER, else this one."""
+
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
+        "auto",
+        description="auto: in an open loop as many as keep each below half of its calibrated ceiling, else one",
+    )
+
+    @property
+    def count(self) -> int | None:
+        """None: auto."""
+        return None if self.workers == "auto" else self.workers
 
 
 class Judge(Part):
@@ -234,6 +250,7 @@ class Plan(Part):
     breaker: Breaker = Breaker()
     prices: dict[str, Price] = Field(default_factory=dict)
     health: HealthLimits = HealthLimits()
+    fleet: Workers = Workers()
     judge: Judge = Judge()
     control: Control = Control()
     alerts: Alerts = Alerts()
@@ -269,6 +286,9 @@ class Plan(Part):
     def measuring(self) -> dict[str, Any]:
         """The fields that decide what is measured: runs are compared only where these are the same."""
         keep = self.model_dump(mode="json", include={"seed", "timeouts", "sweep", "replay", "control"})
+        for name in _LATER:
+            if keep["replay"].get(name) == Replay.model_fields[name].default:
+                keep["replay"].pop(name, None)
         return keep
 
 

@@ -9,7 +9,8 @@ from flows import cli_common as common
 from flows.cli_common import AllowHost, DryRun, Home, Json, Quiet, Strict
 
 if TYPE_CHECKING:
-    from config.plan import Load, Plan
+    from config.load import Load
+    from config.plan import Plan
     from config.settings import Settings
 
 Url = Annotated[str | None, typer.Option(help="OpenAI base URL, as in http://127.0.0.1:4000/v1.")]
@@ -19,6 +20,10 @@ TargetName = Annotated[str | None, typer.Option("--target", metavar="NAME", help
 Slos = Annotated[list[str] | None, typer.Option("--slo", help="Objective, as in 'p95(latency) < 500ms'; repeatable.")]
 Workload = Annotated[str, typer.Option(help="Parquet file or pinned name; absent: the built-in workload.")]
 KeyEnv = Annotated[str, typer.Option("--api-key-env", metavar="NAME", help="Environment variable that holds the key.")]
+Sessions = Annotated[bool, typer.Option("--sessions", help="A turn waits for the end of the turn before it.")]
+InFlight = Annotated[int, typer.Option("--max-in-flight", help="Most requests under way at once.")]
+OnFull = Annotated[str, typer.Option("--on-full", metavar="WHAT", help="At --max-in-flight: queue, drop or abort.")]
+Spin = Annotated[bool, typer.Option("--spin", help="Spend a core on starting within microseconds.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change the plan; repeatable.")]
 
 
@@ -131,6 +136,13 @@ def replay(
     model: Model = "default",
     speed: Annotated[float, typer.Option(help="2 plays twice as fast.")] = 1.0,
     window: Annotated[str, typer.Option(help="Part to play, as in 0:10m.")] = "",
+    max_idle_gap: Annotated[str, typer.Option(metavar="TIME", help="Cut longer gaps to this, as in 10s.")] = "",
+    scale: Annotated[float, typer.Option(help="2 sends twice as many in the same time.")] = 1.0,
+    loop: Annotated[str, typer.Option(metavar="TIME", help="Play it again and again for so long, as in 30m.")] = "",
+    sessions: Sessions = False,
+    max_in_flight: InFlight = 1000,
+    on_full: OnFull = "queue",
+    spin: Spin = False,
     map_model: Annotated[
         list[str] | None, typer.Option("--map-model", metavar="ASKED=SERVED", help="Ask for another model; repeatable.")
     ] = None,
@@ -148,14 +160,26 @@ def replay(
     Example: `gatebench replay traffic.parquet --url http://127.0.0.1:4000/v1 --model m --speed 10`
     """
     settings = common.enter(home, allow_host)
-    from config.forms import ReplayForm, TargetForm, plan_from
+    from config.forms import ReplayForm, TargetForm, filled, plan_from
 
     _need_url(url)
     models = dict(_pair(text) for text in map_model or [])
     where = str(Path(workload).resolve()) if Path(workload).exists() else workload
     form = TargetForm(name=name, url=url or "", model=model, api_key_env=api_key_env)
-    parts = ReplayForm(workload=where, speed=speed, window=window)
-    chosen = plan_from(form, replay={"speed": speed, "window": window}, workload=where, slos=slo or [])
+    parts = filled(
+        ReplayForm,
+        workload=where,
+        speed=speed,
+        window=window,
+        max_idle_gap_s=_seconds(max_idle_gap),
+        scale=scale,
+        loop_s=_seconds(loop),
+        sessions=sessions,
+        max_in_flight=max_in_flight,
+        on_full=on_full,
+        spin=spin,
+    )
+    chosen = plan_from(form, replay=parts.model_dump(exclude={"workload"}), workload=where, slos=slo or [])
     _foretell(chosen, settings, replay=True, quiet=quiet)
     if dry_run:
         return 0
@@ -175,6 +199,23 @@ def load(
     model: Model = "default",
     rate: Annotated[float, typer.Option(help="Requests a second.")] = 10.0,
     duration: Annotated[str, typer.Option(help="How long, as in 30s or 5m.")] = "30s",
+    arrivals: Annotated[
+        str, typer.Option(metavar="HOW", help="Spacing: constant, poisson, gamma, ramp or steps.")
+    ] = "constant",
+    cv: Annotated[
+        float | None, typer.Option(help="Spread of gamma's gaps; with ramp and steps, draws them. 1 is Poisson.")
+    ] = None,
+    to_rate: Annotated[float | None, typer.Option(help="Rate at the end of a ramp.")] = None,
+    steps: Annotated[
+        str, typer.Option(metavar="RATE:TIME,…", help="As in 10:30s,50:1m; instead of --rate and --duration.")
+    ] = "",
+    sessions: Sessions = False,
+    think: Annotated[
+        str, typer.Option(metavar="TIME", help="Mean of drawn think times between turns; absent: as recorded.")
+    ] = "",
+    max_in_flight: InFlight = 1000,
+    on_full: OnFull = "queue",
+    spin: Spin = False,
     stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Streamed answers.")] = True,
     workload: Workload = "",
     slo: Slos = None,
@@ -186,21 +227,32 @@ def load(
     quiet: Quiet = False,
     home: Home = None,
 ) -> int:
-    """One open-loop trial at a constant rate, whatever the target does.
+    """One open-loop trial at a rate, whatever the target does.
 
     Example: `gatebench load --url http://127.0.0.1:4000/v1 --model m --rate 200 --duration 30s`
     """
     settings = common.enter(home, allow_host)
-    from config.forms import LoadForm, TargetForm, plan_from
-    from config.plan import Load
-    from tasks.workload.trace import parse_window
+    from config.forms import LoadForm, TargetForm, filled, load_from, plan_from
 
     _need_url(url)
-    seconds = (parse_window(duration)[1] or 0) / 1e9
     form = TargetForm(name=name, url=url or "", model=model, api_key_env=api_key_env)
-    parts = LoadForm(rate_rps=rate, duration_s=seconds, stream=stream)
+    parts = filled(
+        LoadForm,
+        rate_rps=rate,
+        duration_s=_seconds(duration),
+        arrivals=arrivals if not steps else "steps",
+        cv=cv,
+        to_rps=to_rate,
+        steps=steps,
+        sessions=sessions,
+        think_s=_seconds(think),
+        max_in_flight=max_in_flight,
+        on_full=on_full,
+        spin=spin,
+        stream=stream,
+    )
     chosen = plan_from(form, workload=workload, slos=slo or [])
-    _foretell(chosen, settings, load=Load(**parts.model_dump()), quiet=quiet)
+    _foretell(chosen, settings, load=load_from(parts), quiet=quiet)
     if dry_run:
         return 0
     common.quiet_prefect(settings.home_path)
@@ -291,6 +343,14 @@ def _need_url(url: str | None) -> None:
         from storage.errors import UsageError
 
         raise UsageError("which target? give --url http://HOST:PORT/v1, or --plan FILE")
+
+
+def _seconds(text: str) -> float | None:
+    """A time like 30s or 5m; empty: None."""
+    from tasks.workload.trace import parse_window
+
+    end = parse_window(text)[1] if text else None
+    return None if end is None else end / 1e9
 
 
 def _levels(text: str | None) -> list[int] | None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from config.plan import Load, Plan
+from config.load import Load
+from config.plan import Plan, Replay
 
 DEFAULT_LATENCY_S = 1.0
 DEFAULT_TOKENS = 64
@@ -41,11 +42,12 @@ def forecast(plan: Plan, workload: pl.DataFrame, *, sweep: bool, replay: bool, l
     if replay:
         span = (workload["offset_ns"].max() or 0) if count else 0
         assert isinstance(span, int | float)
-        requests += count
-        seconds += span / 1e9 / plan.replay.speed + latency
+        played, length = _played(plan.replay, workload, span)
+        requests += played
+        seconds += length + latency
     if load is not None:
-        requests += math.ceil(load.rate_rps * load.duration_s - 1e-9)
-        seconds += load.duration_s
+        requests += math.ceil(load.requests * (_turns(workload) if load.sessions else 1.0))
+        seconds += load.seconds
     if sweep:
         for level in plan.sweep.levels:
             surplus = level + (level - 1)  # each user's warm-up, and what is in flight when the last measured one ends
@@ -67,6 +69,28 @@ def forecast(plan: Plan, workload: pl.DataFrame, *, sweep: bool, replay: bool, l
         latency,
         median is None,
     )
+
+
+def _played(replay: Replay, workload: pl.DataFrame, span: float) -> tuple[int, float]:
+    """(requests, seconds) of a replay that cuts idle gaps, scales and loops; `span` of the workload in ns."""
+    count = workload.height
+    if replay.max_idle_gap_s is not None and count:
+        gaps = workload["offset_ns"].sort().diff().fill_null(0)
+        span = float(gaps.clip(upper_bound=int(replay.max_idle_gap_s * 1e9)).sum())
+    seconds = span / 1e9 / replay.speed
+    requests = count * replay.scale
+    if replay.loop_s is not None and seconds > 0 and count > 1:
+        requests *= replay.loop_s / (seconds * count / (count - 1))
+        seconds = replay.loop_s
+    return math.ceil(requests - 1e-9), seconds
+
+
+def _turns(workload: pl.DataFrame) -> float:
+    """Mean requests of a session; a request without one is a session by itself."""
+    if "session" not in workload.columns or not workload.height:
+        return 1.0
+    sessions = workload["session"]
+    return workload.height / (sessions.drop_nulls().n_unique() + sessions.null_count())
 
 
 def _mean(workload: pl.DataFrame, column: str) -> float:

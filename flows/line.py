@@ -13,7 +13,8 @@ from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifa
 from prefect.exceptions import TerminationSignal
 from prefect.states import Completed, Failed
 
-from config.plan import Load, Plan, PlanError
+from config.load import Load
+from config.plan import Plan, PlanError
 from config.settings import Settings
 from flows.ground import alive, check_hosts, only_one, probe
 from flows.listen import progress, say

@@ -1,23 +1,23 @@
-"""One open-loop trial at a constant rate."""
+"""One open-loop trial at a rate."""
 
 from typing import Any
 
 from prefect import State, flow
 from prefect.states import Failed
 
-from config.forms import LoadForm, TargetForm, plan_from
-from config.plan import Load, PlanError
+from config.forms import LoadForm, TargetForm, load_from, plan_from
+from config.plan import PlanError
 from flows.line import Order, run_line
 
 
-@flow(name="load", flow_run_name="load {target.name} {load.rate_rps}/s", timeout_seconds=6 * 3600)
+@flow(name="load", flow_run_name="load {target.name} {load.words}", timeout_seconds=6 * 3600)
 async def load(
     target: TargetForm = TargetForm(),  # noqa: B008 - a frozen model
     load: LoadForm = LoadForm(),  # noqa: B008
     workload: str = "",
     slos: list[str] = [],
 ) -> State[Any]:
-    """Send requests at a constant rate, whatever the target does.
+    """Send requests at a rate, whatever the target does.
 
     Args:
         target: Which endpoint to measure. Hosts other than the worker's machine must be allowed there.
@@ -27,6 +27,7 @@ async def load(
     """
     try:
         chosen = plan_from(target, workload=workload, slos=slos)
+        sending = load_from(load)
     except PlanError as error:
         return Failed(message=str(error), data={"error": str(error), "exit_code": 2})
-    return await run_line(Order("load", chosen, load=Load(**load.model_dump())))
+    return await run_line(Order("load", chosen, load=sending))

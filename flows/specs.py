@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from config.plan import Load, Plan, Target
+from config.load import Load
+from config.plan import Plan, Target
 from storage.files import RunFiles
 from storage.records import CONTROL, Attempt, Price, Series
 from tasks.load.spec import BreakerSpec, BudgetSpec, HealthLimits, LegSpec, TargetSpec
@@ -104,6 +105,11 @@ def replay_spec(setting: Setting, target: Target, workload: str, attempt: str = 
         level=0,
         loop="open",
         speed=replay.speed,
+        scale=replay.scale,
+        max_idle_gap_s=replay.max_idle_gap_s,
+        loop_s=replay.loop_s,
+        sessions=replay.sessions,
+        spin=replay.spin,
         stream_label=REPLAY_LABEL,
         max_in_flight=replay.max_in_flight,
         on_full=replay.on_full,
@@ -124,8 +130,14 @@ def load_spec(setting: Setting, target: Target, load: Load) -> LegSpec:
         level=0,
         loop="open",
         rate_rps=load.rate_rps,
-        duration_s=load.duration_s,
-        warmup_s=min(2.0, load.duration_s / 10),
+        duration_s=load.seconds,
+        warmup_s=min(2.0, load.seconds / 10),
+        cv=load.spread,
+        to_rps=load.to_rps,
+        steps=tuple((step.rate_rps, step.duration_s) for step in load.steps),
+        sessions=load.sessions,
+        think_s=load.think_s,
+        spin=load.spin,
         stream=load.stream,
         max_in_flight=load.max_in_flight,
         on_full=load.on_full,

@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from config.plan import Load
+from config.load import Load
 from flows.forecast import forecast
 
 TRAFFIC = pl.DataFrame(

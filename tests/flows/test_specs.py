@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import asdict, replace
 from itertools import groupby
 
-from config.plan import Load
+from config.load import Load
 from flows.specs import load_spec, null_spec, plan_digest, replay_spec, sweep_specs
 from storage.records import Attempt, Price, Series
 
