@@ -1,15 +1,18 @@
 """Server-sent events -> token stamps, scanned as the bytes come.
 
-Almost every event of a stream is one content token and looks alike, so it is recognised by its bytes and never parsed
-(about 0.6 µs); everything else (role, finish reason, usage, tool calls, reasoning, errors, unusual spacing) is parsed
-as JSON. Inside a JSON string quotes are escaped, so the byte patterns cannot occur in a token's own text.
+Almost every event of a stream is one content token and differs from the last one only in its text: it is recognised by
+what stands before and after the text (about 0.2 µs), or, where ids or times differ, by its patterns (0.6 µs), and never
+parsed. Everything else (role, finish reason, usage, tool calls, reasoning, errors, unusual spacing) is parsed as JSON.
+Inside a JSON string quotes are escaped, so the byte patterns cannot occur in a token's own text.
 """
 
+import re
 from typing import Any
 
 import orjson
 
 _CONTENT = b'"content":"'
+_TEXT = re.compile(rb'(?:[^"\\]|\\.)+')
 _AFTER = len(_CONTENT)
 _QUOTE = ord('"')
 _UNFINISHED = b'"finish_reason":null'
@@ -23,6 +26,7 @@ class TokenStream:
     __slots__ = (
         "bad_json",
         "done",
+        "ending",
         "error",
         "finish_reason",
         "first_answer_ns",
@@ -30,6 +34,9 @@ class TokenStream:
         "gaps_us",
         "last_token_ns",
         "model",
+        "prefix",
+        "shortest",
+        "suffix",
         "tail",
         "tokens",
         "usage",
@@ -37,6 +44,10 @@ class TokenStream:
 
     def __init__(self) -> None:
         self.tail = b""
+        self.prefix = b"\n\n"  # of an event with one content token: up to its text; no event begins with this one
+        self.suffix = b""  # and from the text's end
+        self.ending = b""  # and with the blank line
+        self.shortest = 1 << 62  # length of such an event with one byte of text, and its blank line
         self.first_token_ns: int | None = None
         self.first_answer_ns: int | None = None
         self.last_token_ns: int | None = None
@@ -50,6 +61,17 @@ class TokenStream:
         self.usage: dict[str, Any] | None = None
 
     def feed(self, data: bytes, now_ns: int) -> None:
+        if (
+            data.startswith(self.prefix)
+            and data.endswith(self.ending)
+            and len(data) >= self.shortest
+            and data.find(b"\n\n") == len(data) - 2
+            and not self.tail
+        ):  # one event, one more token: nearly all reads of nearly all streams
+            self.tokens += 1
+            self.gaps_us.append((now_ns - self.last_token_ns) // 1000)  # type: ignore[operator]  # there was a token
+            self.last_token_ns = now_ns
+            return
         buffer = self.tail + data if self.tail else data
         if b"\r" in buffer:
             buffer, held = (buffer[:-1], b"\r") if buffer.endswith(b"\r") else (buffer, b"")
@@ -58,8 +80,19 @@ class TokenStream:
             held = b""
         events = buffer.split(b"\n\n")
         self.tail = events.pop() + held
+        prefix, suffix = self.prefix, self.suffix
+        alike = 0  # tokens in a row that came with this read
         for event in events:
+            if event.startswith(prefix) and event.endswith(suffix):
+                alike += len(event) + 2 >= self.shortest  # without text it is no token
+                continue
+            if alike:
+                self._tokens(alike, now_ns)
+                alike = 0
             self._event(event, now_ns)
+            prefix, suffix = self.prefix, self.suffix
+        if alike:
+            self._tokens(alike, now_ns)
 
     def close(self, now_ns: int) -> None:
         """The body ended: an event without its blank line is still an event, one that was cut off is none."""
@@ -69,7 +102,8 @@ class TokenStream:
             self.bad_json = bad_json
 
     def _event(self, event: bytes, now_ns: int) -> None:
-        payload = event[6:] if event.startswith(b"data: ") and b"\n" not in event else _join_data(event)
+        single = event.startswith(b"data: ") and b"\n" not in event
+        payload = event[6:] if single else _join_data(event)
         at = payload.find(_CONTENT)
         if (
             at >= 0
@@ -78,9 +112,29 @@ class TokenStream:
             and _UNFINISHED in payload
             and _USAGE not in payload
         ):
-            self._token(now_ns, answer=True)
+            self._tokens(1, now_ns)
+            if single and not self.ending:
+                self._learn(event)
         elif payload:
             self._parse(payload, now_ns)
+
+    def _learn(self, event: bytes) -> None:
+        """Later tokens are expected to look like this one."""
+        at = event.index(_CONTENT) + _AFTER
+        text = _TEXT.match(event, at)
+        if text is None or event.count(_CONTENT) > 1:
+            return
+        prefix, suffix = event[:at], event[text.end() :]
+        if _UNFINISHED in prefix or _UNFINISHED in suffix:
+            self.prefix, self.suffix, self.ending = prefix, suffix, suffix + b"\n\n"
+            self.shortest = len(prefix) + len(self.ending) + 1
+
+    def _tokens(self, count: int, now_ns: int) -> None:
+        """`count` content tokens in one read: they came together."""
+        self._token(now_ns, answer=True)
+        if count > 1:
+            self.tokens += count - 1
+            self.gaps_us += [0] * (count - 1)
 
     def _token(self, now_ns: int, *, answer: bool) -> None:
         self.tokens += 1

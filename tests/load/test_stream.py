@@ -281,3 +281,31 @@ def test_no_json_however_odd_breaks_the_reader(odd, closed):
     body = b"".join(event(value) for value in odd)
     stream = read(body if closed else body[:-2])
     assert stream.tokens >= 0
+
+
+TOKEN = b'data: {"model":"m","choices":[{"delta":{"content":"%s"},"finish_reason":null}]}\n\n'
+
+
+@pytest.mark.parametrize("noise", [b"\n\n", b"\n\n\n\n", b"?\n\n", b"x\n\n"])
+def test_what_is_no_event_before_the_first_token_is_passed_over(noise: bytes):
+    assert read(noise + ROLE + TOKEN % b"a").tokens == 1
+
+
+@pytest.mark.parametrize(
+    ("texts", "tokens"),
+    [
+        ((b"a", b"b", b"c"), 3),
+        ((b"a", b"", b"c"), 2),
+        ((b'\\"', b"\\\\", b'\\"}]}'), 3),
+        ((b"a", b'"},"finish_reason":null}]}', b"c"), 3),
+    ],
+)
+def test_tokens_that_look_alike_are_counted_whether_they_come_in_one_read_or_in_many(texts, tokens):
+    events = [ROLE, *(TOKEN % text for text in texts)]
+    together, apart = TokenStream(), TokenStream()
+    together.feed(b"".join(events), 9_000)
+    for at, event in enumerate(events):
+        apart.feed(event, at * 1_000)
+    assert together.tokens == apart.tokens == tokens
+    assert together.gaps_us == [0] * (tokens - 1)
+    assert sum(apart.gaps_us) * 1_000 == apart.last_token_ns - apart.first_token_ns
