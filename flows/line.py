@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from prefect import State
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 from prefect.exceptions import TerminationSignal
@@ -19,12 +20,23 @@ from config.settings import Settings
 from flows.ground import alive, check_hosts, only_one, probe
 from flows.listen import progress, say
 from flows.outcome import Outcome, exit_code
-from flows.specs import Setting, load_spec, null_spec, plan_digest, replay_spec, sweep_specs
+from flows.specs import Setting, load_spec, null_spec, plan_digest, replay_spec, streams, sweep_specs
 from flows.spending import Spending
 from storage.errors import GatebenchError, NothingMeasured
 from storage.files import RunFiles, new_run_id
 from storage.machine import environment, fingerprint
-from storage.records import CONTROL, Attempt, Leg, Run, RunStatus, Series, Word
+from storage.records import (
+    CONTROL,
+    Attempt,
+    Calibration,
+    Leg,
+    Run,
+    RunStatus,
+    Series,
+    Word,
+    ceiling_of,
+    shapes_of,
+)
 from storage.store import Book, wall_clock
 from tasks.alert import alert
 from tasks.calibrate import calibrate
@@ -37,6 +49,7 @@ from tasks.load.spec import LegSpec
 from tasks.measure import FLEET, measure
 from tasks.publish import publish, report, view_of
 from tasks.report.headline import headline
+from tasks.report.instrument import calibration_words
 from tasks.simulator.model import control_config, null_config
 from tasks.simulator.process import SimulatorProcess
 from tasks.summarise import summarise
@@ -197,7 +210,8 @@ class _Night:
     async def _measured(self, run: Run, workload: str, workload_id: str, captured: CapturedFile | None) -> Outcome:
         async with self._instruments(workload, workload_id) as (setting, null):
             self.spending = Spending(self.plan.budget, self.files)
-            self.ceilings = await self._calibrate(setting, null)
+            self.streamed = self._streamed(setting)
+            self.calibrations = await self._calibrate(setting, null)
             specs = self._specs(setting)
             self.total = len(specs)
             await self._legs(specs)
@@ -206,19 +220,24 @@ class _Night:
             judged = await self._judge(setting, run, workload_id)
         return await self._tell(run, judged)
 
-    async def _calibrate(self, setting: Setting, null: str) -> dict[tuple[bool, str], float]:
-        """Ceiling in requests a second, by (stream, transport)."""
-        found: dict[tuple[bool, str], float] = {}
-        stream = self.order.load.stream if self.order.load is not None else self.plan.sweep.stream
-        for transport in dict.fromkeys(target.transport for target in self.plan.targets):
-            spec = null_spec(setting, null, stream=stream, transport=transport)
-            calibration = await calibrate(spec, str(self.settings.runs_path))
-            await asyncio.to_thread(self.book.add_calibration, self.run_id, calibration)
-            found[stream, transport] = calibration.ceiling_rps
-            say(
-                f"instrument: floor {calibration.floor_p50_ms:.2f} ms (p99 {calibration.floor_p99_ms:.2f} ms), "
-                f"ceiling {calibration.ceiling_rps:,.0f} requests/s"
-            )
+    def _streamed(self, setting: Setting) -> float | None:
+        """Share of streams in what is replayed; None without a replay."""
+        if not self.order.replay:
+            return None
+        column = pl.read_parquet(self._played(setting), columns=["stream"])["stream"]
+        return float(column.sum()) / len(column) if len(column) else None
+
+    async def _calibrate(self, setting: Setting, null: str) -> list[Calibration]:
+        """One of each shape of request that this run sends: streamed and plain, over each transport."""
+        found = []
+        load = None if self.order.load is None else self.order.load.stream
+        for stream in streams(self.plan.sweep.stream if self.order.sweep else None, load, self.streamed):
+            for transport in dict.fromkeys(target.transport for target in self.plan.targets):
+                spec = null_spec(setting, null, stream=stream, transport=transport)
+                calibration = await calibrate(spec, str(self.settings.runs_path))
+                await asyncio.to_thread(self.book.add_calibration, self.run_id, calibration)
+                found.append(calibration)
+                say(f"instrument, {calibration_words(calibration)}")
         return found
 
     def _specs(self, setting: Setting) -> list[LegSpec]:
@@ -233,8 +252,10 @@ class _Night:
 
     def _replay(self, setting: Setting, name: str, attempt: str) -> LegSpec:
         target = next(t for t in self.plan.targets if t.name == name)
-        played = part(Path(setting.workload), self.plan.replay.window, self.files.folder / "replayed.parquet")
-        return replay_spec(setting, target, str(played.resolve()), attempt)
+        return replay_spec(setting, target, str(self._played(setting).resolve()), attempt)
+
+    def _played(self, setting: Setting) -> Path:
+        return part(Path(setting.workload), self.plan.replay.window, self.files.folder / "replayed.parquet")
 
     async def _legs(self, specs: Sequence[LegSpec]) -> None:
         """One leg after the other; a budget or the breaker ends the run's measuring, not the run."""
@@ -247,10 +268,11 @@ class _Night:
                 say(f"{self.used_up}: {self.total - self.done} of {self.total} legs are left out")
                 return
             label = _label(spec)
-            stream = spec.stream if spec.stream is not None else True
+            streamed = self.streamed if spec.stream is None else float(spec.stream)
+            shapes = shapes_of(self.calibrations, spec.target.transport, 1.0 if streamed is None else streamed)
             ready = replace(
                 spec,
-                ceiling_rps=self.ceilings.get((stream, spec.target.transport)),
+                ceiling_rps=ceiling_of(shapes),
                 budget=self.spending.left(spec.budget) if spec.target.name != CONTROL else spec.budget,
             )
             progress(self.done, self.total, label)

@@ -160,6 +160,15 @@ def null_spec(setting: Setting, url: str, *, stream: bool, transport: str) -> Le
     )
 
 
+def streams(sweep: bool | None, load: bool | None, replayed: float | None) -> list[bool]:
+    """The shapes of request that a run sends, streamed first: of its sweep, of its load (None: it has none), and of a
+    replay of which this share is streams."""
+    asked = {shape for shape in (sweep, load) if shape is not None}
+    if replayed is not None:
+        asked |= {replayed > 0, replayed == 1}
+    return sorted(asked, reverse=True)
+
+
 def _leg(setting: Setting, target: TargetSpec, *, leg_id: str, **rest: object) -> LegSpec:
     plan = setting.plan
     timeouts = plan.timeouts

@@ -4,7 +4,7 @@ Times are integer nanoseconds on one monotonic clock, `_ns` in the name; the wal
 Absence is None: never -1, 0 or NaN.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -110,7 +110,6 @@ class Arrival:
     failure: str | None = None  # the gateway's own error code or class, None if it succeeded
     cache_hit: bool | None = None
     messages: str | None = None  # the prompt as JSON, only in a workload captured with privacy "text"
-    prefix_blocks: tuple[int, ...] | None = None  # its prompt's blocks of tokens, in order: equal numbers, equal text
     prefix_blocks: tuple[int, ...] | None = None  # its prompt's blocks of tokens, in order: equal numbers, equal text
 
 
@@ -230,7 +229,8 @@ def price_of(prices: Mapping[str, Price], served: str | None, asked: str) -> Pri
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Was the instrument itself the limit? Measured inside the worker that sent the load, over the measured phase."""
+    """Was the instrument itself the limit? Measured inside the workers that sent the load; lags of several workers are
+    pooled, of everything else the worst worker stands."""
 
     schedule_lag_p50_ms: float | None
     schedule_lag_p99_ms: float | None
@@ -242,6 +242,27 @@ class Health:
     gc_pauses: int
     open_files: int | None
     open_files_limit: int | None
+    schedule_lag_over: float | None = None  # share of requests that left later than the limits call suspect
+    loop_lag_max_ms: float | None = None
+    gc_pause_ms: float | None = None  # all pauses together
+    gc_share: float | None = None  # of the wall time
+    ports: int | None = None  # TCP sockets of the machine, those in TIME_WAIT too
+    ports_limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One worker's part in a leg. A worker that was lost has `lost` True, the rows it left, and no health."""
+
+    shard: int
+    name: str  # host and process
+    rows: int
+    measured: int
+    health: Health | None
+    lost: bool = False
+    late_ms: float | None = None  # began this long after the agreed instant
+    clock_offset_ms: float = 0.0  # its monotonic clock - ours; 0 on the same machine
+    clock_uncertainty_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,11 +295,12 @@ class Leg:
     lost: int  # scheduled - measured, when a leg ended before its time
     validity: str
     reasons: list[str]
-    stopped: str | None  # "budget", "breaker", "interrupted", or None: ran to its end
+    stopped: str | None  # "budget", "breaker", "interrupted"; None: ran to its end, or lost a worker on the way
     health: Health
     target_headers: dict[str, str] = field(default_factory=dict)  # allow-listed: server, via, x-…-version
     engine_version: int = 1
     schema: str = LEG_SCHEMA
+    workers: list[Worker] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +315,21 @@ class Calibration:
     lag_p99_ms: float | None = None
     lag_max_ms: float | None = None
     transport: str = "wire"  # wire | httpx
+
+
+def shapes_of(calibrations: Sequence[Calibration], transport: str, streamed: float) -> list[tuple[float, Calibration]]:
+    """(share, calibration) of each shape of request in a mix; none unless every shape was calibrated. `streamed`: the
+    share of streams."""
+    shares = {stream: share for stream, share in ((True, streamed), (False, 1.0 - streamed)) if share > 0}
+    found = [(shares[c.stream], c) for c in calibrations if c.transport == transport and c.stream in shares]
+    return found if len(found) == len(shares) else []
+
+
+def ceiling_of(shapes: Sequence[tuple[float, Calibration]]) -> float | None:
+    """Requests a second of a mix of shapes: each request takes the time that its own shape's ceiling leaves it."""
+    if not shapes or any(c.ceiling_rps <= 0 for _, c in shapes):
+        return None
+    return 1.0 / sum(share / c.ceiling_rps for share, c in shapes)
 
 
 @dataclass(frozen=True, slots=True)

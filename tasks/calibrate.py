@@ -21,7 +21,8 @@ CEILING_LEVEL = 64
 
 @task(name="calibrate", task_run_name="calibrate", retries=0, cache_policy=NO_CACHE, persist_result=False)
 async def calibrate(spec: LegSpec, runs_path: str) -> Calibration:
-    """Floor at one request at a time, ceiling at CEILING_LEVEL. `spec` names the null responder as its target."""
+    """Floor at one request at a time, ceiling at CEILING_LEVEL, of the spec's shape: streamed or plain, over its
+    transport. `spec` names the null responder as its target."""
     files = RunFiles(Path(runs_path), spec.run_id)
     floor = await _leg(spec, files, "floor", 1, FLOOR_REQUESTS)
     ceiling = await _leg(spec, files, "ceiling", CEILING_LEVEL, CEILING_REQUESTS)
@@ -37,11 +38,13 @@ async def calibrate(spec: LegSpec, runs_path: str) -> Calibration:
         lag_p50_ms=floor.health.schedule_lag_p50_ms,
         lag_p99_ms=floor.health.schedule_lag_p99_ms,
         lag_max_ms=floor.health.schedule_lag_max_ms,
+        transport=spec.target.transport,
     )
 
 
 async def _leg(spec: LegSpec, files: RunFiles, name: str, level: int, requests: int) -> Leg:
-    leg_id = f"calibration-{'stream' if spec.stream is not False else 'plain'}-{name}"
+    shape = f"{'stream' if spec.stream is not False else 'plain'}-{spec.target.transport}"
+    leg_id = f"calibration-{shape}-{name}"
     return await FLEET.get().run(
         replace(
             spec,

@@ -38,6 +38,8 @@ def view_of(run_id: str, settings: Settings) -> RunView:
         history=history,
         profile=profile,
         profile_words=words,
+        costs=book.costs(run.run_id),
+        gateway=book.gateway_facts(run.run_id),
         baseline_runs=sorted({r for s in found for r in book.baseline_runs(s.segment_id)} - {run.run_id}),
     )
 

@@ -9,11 +9,14 @@ from prefect import task
 from config.plan import Plan, parse_slo
 from config.settings import Settings
 from storage.files import RunFiles
-from storage.records import Attempt, Ceiling, Cell, Leg, Slo, Validity
+from storage.records import Attempt, Ceiling, Cell, Leg, Price, Slo, Validity
 from storage.store import Book
 from tasks.stats.ceiling import ceiling
+from tasks.stats.cost import costs
 from tasks.stats.estimate import cells as estimate
 from tasks.stats.estimate import little_check
+from tasks.stats.gateway import gateway_facts
+from tasks.stats.kinds import kinds
 from tasks.stats.slo import check
 
 LITTLE_LIMIT = 0.05
@@ -50,6 +53,9 @@ def summarise_run(plan: Plan, run_id: str, settings: Settings) -> list[Cell]:
     book = Book(settings.book_path, settings.book_wait_s)
     book.add_legs(run_id, legs)
     book.add_cells(run_id, found)
+    answers = kinds(samples, legs)
+    book.add_costs(run_id, costs(answers, legs, {model: Price(**p.model_dump()) for model, p in plan.prices.items()}))
+    book.add_gateway_facts(run_id, gateway_facts(answers, legs))
     first = [cell for cell in found if cell.attempt == Attempt.FIRST]
     book.add_slo_results(run_id, check(objectives, first))
     book.add_ceilings(run_id, ceilings(plan, first, legs, objectives))

@@ -1,5 +1,6 @@
 """How a number, a metric and a place are said: the same in charts, pages, terminal and messages. Times in ms."""
 
+import math
 from collections.abc import Iterable
 
 from storage.records import Estimate, Series, Slo
@@ -47,6 +48,16 @@ def share(value: float) -> str:
     """0.0042 -> `0.42 %`."""
     percent = value * 100
     return f"{percent:.0f} %" if percent == 0 or percent >= 10 else f"{percent:.2g} %"
+
+
+def dollars(value: float) -> str:
+    """$0, $0.0042, $1.23, $1,234: two significant digits below a cent's worth of sense, cents above."""
+    if value == 0:
+        return "$0"
+    if value < 0.995:
+        digits = max(2, 1 - math.floor(math.log10(value)))
+        return f"${value:.{digits}f}" if digits <= 8 else f"${value:.1g}"
+    return f"${value:,.2f}" if value < 999.5 else f"${value:,.0f}"
 
 
 def signed(effect: float, digits: int | None = None) -> str:

@@ -7,12 +7,11 @@ from tasks.charts.words import (
     estimate_words,
     listed,
     metric_words,
-    ms,
-    number,
     place_words,
     slo_words,
     value_words,
 )
+from tasks.report.gateway import unfair_lines
 from tasks.report.view import (
     RunView,
     broken,
@@ -22,14 +21,13 @@ from tasks.report.view import (
     moved_effect,
     nights,
     targets,
-    used_share,
     validity,
     word,
 )
 
 
 def headline(view: RunView) -> str:
-    """The verdict in a sentence with its reason; a broken objective is said with it."""
+    """The verdict in a sentence with its reason; a broken objective is said with it, and what makes it unfair."""
     main = _main(view)
     objectives = [slo_words(r.slo, r.point) for r in view.slo_results if r.ok is False]
     unjudged = [r.slo.text for r in view.slo_results if r.ok is None]
@@ -39,6 +37,9 @@ def headline(view: RunView) -> str:
         said = [main, text] if word(view) in (Word.REGRESSED, Word.INVALID) else [text, main]
     if unjudged:
         said.append(f"Nothing to judge {listed(unjudged)} by.")
+    unfair = unfair_lines(view)
+    if unfair:
+        said.append(f"Mind that {'; '.join(unfair)}.")
     return " ".join(said)
 
 
@@ -71,20 +72,6 @@ def ceiling_words(ceiling: Ceiling) -> str:
         return f"at least {rate} at {ceiling.concurrency} concurrent: {why}"
     limit = "" if ceiling.limited_by == "none" else f", limited by {ceiling.limited_by}"
     return f"reached {rate} at {ceiling.concurrency} concurrent{limit}"
-
-
-def instrument_words(view: RunView) -> str | None:
-    """`floor 0.3 ms, ceiling 14,000/s, this run used 7 % of it`; None without a calibration."""
-    if not view.calibrations:
-        return None
-    parts = []
-    for calibration in view.calibrations:
-        kind = ("streaming: " if calibration.stream else "plain: ") if len(view.calibrations) > 1 else ""
-        floor = f"floor {ms(calibration.floor_p50_ms / 1e3)}"
-        text = f"{kind}{floor}, ceiling {number(calibration.ceiling_rps)}/s"
-        used = used_share(view, calibration)
-        parts.append(text if used is None else f"{text}, this run used {used:.0%} of it".replace("%", " %"))
-    return "; ".join(parts)
 
 
 def _main(view: RunView) -> str:

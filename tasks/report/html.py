@@ -14,7 +14,10 @@ from markupsafe import Markup
 from tasks.charts.theme import to_spec
 from tasks.charts.words import count, metric_words, number, share
 from tasks.report.figures import Figure, figures
-from tasks.report.headline import ceiling_words, headline, instrument_words
+from tasks.report.gateway import COLUMNS, gateway_lines, gateway_rows, pair_rows, present_columns
+from tasks.report.headline import ceiling_words, headline
+from tasks.report.instrument import blind_lines, instrument_words, shape_words
+from tasks.report.money import cost_words, load_rows, model_rows
 from tasks.report.record import counts, plan_rows, record_rows, repeat_command, show_command
 from tasks.report.tables import (
     LEVEL_METRICS,
@@ -83,6 +86,10 @@ def _facts(view: RunView) -> list[tuple[str, str]]:
     if measured:
         text = f"{count(measured, 'request')} measured, {share(failed / measured)} failed"
         facts.append(("requests", f"{text}, {lost:,} lost" if lost else text))
+    cost = cost_words(view)
+    if cost:
+        facts.append(("cost", cost))
+    facts += [("gateway", line) for line in gateway_lines(view)]
     instrument = instrument_words(view)
     if instrument:
         facts.append(("instrument", instrument))
@@ -112,13 +119,34 @@ def _tables(view: RunView) -> dict[str, Any]:
         "quiet": change_rows(view, quiet(view)),
         "slos": slo_rows(view),
         "levels": levels,
+        **_gateway(view),
+        "models": model_rows(view),
+        "loads": load_rows(view),
+        "cost": cost_words(view),
         "responses": any(cell.metric.startswith("response_") for cell in view.cells),
     }
 
 
+def _gateway(view: RunView) -> dict[str, Any]:
+    found = []
+    for target in targets(view):
+        rows = gateway_rows(view, target)
+        columns = present_columns(rows)
+        found.append({"target": target, "rows": rows, "columns": columns, "heads": [COLUMNS[c] for c in columns]})
+    return {"gateways": [g for g in found if g["rows"]], "pairs": pair_rows(view), "said": gateway_lines(view)}
+
+
 def _instrument(view: RunView) -> dict[str, Any]:
     doubtful = [leg for leg in view.legs if leg.validity != "valid"]
-    return {"calibrations": view.calibrations, "doubtful": doubtful, "legs": len(view.legs), "number": number}
+    return {
+        "calibrations": view.calibrations,
+        "blind": blind_lines(view),
+        "shape": shape_words,
+        "doubtful": doubtful,
+        "legs": len(view.legs),
+        "number": number,
+        "share": share,
+    }
 
 
 def _table(frame: pl.DataFrame) -> dict[str, Any]:

@@ -11,7 +11,10 @@ from tasks.charts.theme import Drawing, finding, to_png
 from tasks.charts.words import NONE, metric_words, place_words
 from tasks.report import frames
 from tasks.report.figures import latency_figure, main_verdict, throughput_figure
-from tasks.report.headline import ceiling_words, headline, instrument_words
+from tasks.report.gateway import gateway_lines
+from tasks.report.headline import ceiling_words, headline
+from tasks.report.instrument import blind_lines, instrument_words
+from tasks.report.money import cost_words
 from tasks.report.record import show_command
 from tasks.report.tables import (
     RATE_METRICS,
@@ -54,9 +57,14 @@ def render_markdown(view: RunView, charts: bool = True) -> str:
 
 def _facts(view: RunView) -> str:
     lines = [f"- ceiling of {_safe(c.target)}: {ceiling_words(c)}" for c in view.ceilings]
+    cost = cost_words(view)
+    if cost:
+        lines.append(f"- cost: {_safe(cost)}")
+    lines += [f"- gateway: {_safe(line)}" for line in gateway_lines(view)]
     instrument = instrument_words(view)
     if instrument:
         lines.append(f"- instrument: {instrument}")
+    lines += [f"- instrument: {_safe(line)}" for line in blind_lines(view)]
     if view.baseline_runs:
         lines.append(f"- compared with {len(view.baseline_runs)} runs")
     return "\n".join(lines)
@@ -71,9 +79,12 @@ def _changes(rows: list[ChangeRow], *, several: bool) -> str:
 
 
 def _levels(metrics: tuple[str, ...], rows: list[LevelRow]) -> str:
-    heads = ["load", *(metric_words(metric) for metric in metrics), "requests", "failed", "validity"]
+    heads = ["load", *(metric_words(metric) for metric in metrics), "requests", "failed", "floor", "used", "validity"]
     cells = [
-        [row.place, *(_number(n) for n in row.numbers), f"{row.requests:,}", f"{row.failed:,}", row.validity]
+        [
+            *(row.place, *(_number(n) for n in row.numbers), f"{row.requests:,}", f"{row.failed:,}"),
+            *(row.floor, row.used, row.validity),
+        ]
         for row in rows
     ]
     return _table(heads, cells)

@@ -16,6 +16,7 @@ from tasks.charts.words import (
     signed,
     value_words,
 )
+from tasks.report.instrument import beside, floor_words, used_words
 from tasks.report.view import (
     RunView,
     changed,
@@ -62,6 +63,8 @@ class LevelRow:
     failed: int
     validity: str
     reasons: list[str]
+    floor: str = NONE  # what the instrument itself adds: `0.31 ms`
+    used: str = NONE  # of what the instrument can send: `7 % of 14,000/s`
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,9 @@ def level_rows(view: RunView, target: str, metrics: tuple[str, ...]) -> list[Lev
         numbers = [_number(view, target, series, level, metric) for metric in metrics]
         measured, ok = sum(leg.measured for leg in legs), sum(leg.ok for leg in legs)
         name = f"{level:,} concurrent" if series == Series.SWEEP else str(series)
-        rows.append(LevelRow(target, name, level, numbers, measured, measured - ok, word, reasons))
+        mine = beside(view, target, series, level)
+        floor, used = (NONE, NONE) if mine is None else (floor_words(mine), used_words(mine))
+        rows.append(LevelRow(target, name, level, numbers, measured, measured - ok, word, reasons, floor, used))
     return rows
 
 
@@ -118,7 +123,8 @@ def estimate_rows(view: RunView) -> list[dict[str, Any]]:
         for row in level_rows(view, target, metrics):
             cells = {metric_words(metric): _joined(n) for metric, n in zip(metrics, row.numbers, strict=True)}
             head = {"target": target, "load": row.place, "requests": row.requests, "failed": row.failed}
-            rows.append({**head, **cells, "validity": row.validity})
+            tail = {"instrument floor": row.floor, "instrument used": row.used, "validity": row.validity}
+            rows.append({**head, **cells, **tail})
     return rows
 
 

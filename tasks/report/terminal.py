@@ -7,7 +7,10 @@ from rich.text import Text
 
 from storage.records import Word
 from tasks.charts.words import count, plain, share
-from tasks.report.headline import ceiling_words, headline, instrument_words
+from tasks.report.gateway import gateway_lines
+from tasks.report.headline import ceiling_words, headline
+from tasks.report.instrument import blind_lines, instrument_words
+from tasks.report.money import cost_words
 from tasks.report.record import counts, show_command
 from tasks.report.tables import Number, change_rows, level_rows, present, slo_rows
 from tasks.report.view import RunView, changed, targets, tone, validity
@@ -34,6 +37,7 @@ HEADS = {
     "goodput": "goodput",
 }
 MOST_CHANGES = 12
+WIDTH = 110  # from which on there is room for the instrument's own columns and more metrics
 
 
 def render_terminal(view: RunView, console: Console) -> None:
@@ -42,7 +46,7 @@ def render_terminal(view: RunView, console: Console) -> None:
     console.print()
     _changes(view, console)
     _objectives(view, console)
-    metrics = WIDE if console.width >= 110 else NARROW
+    metrics = WIDE if console.width >= WIDTH else NARROW
     for target in targets(view):
         _levels(view, target, metrics, console)
     _facts(view, console)
@@ -78,7 +82,8 @@ def _levels(view: RunView, target: str, metrics: tuple[str, ...], console: Conso
         return
     if len(targets(view)) > 1:
         console.print(Text(plain(target), style="bold"))
-    table = _grid("level", *(HEADS[metric] for metric in columns), "failed", "validity")
+    beside = ["floor", "used"] if console.width >= WIDTH else []
+    table = _grid("level", *(HEADS[metric] for metric in columns), "failed", *beside, "validity")
     rows = level_rows(view, target, columns)
     for row in rows:
         numbers = [_number(n) for n in row.numbers]
@@ -86,6 +91,7 @@ def _levels(view: RunView, target: str, metrics: tuple[str, ...], console: Conso
             f"{row.level:,}" if row.level else row.place,
             *numbers,
             share(row.failed / row.requests) if row.requests else "–",
+            *([row.floor, row.used.split(" of ")[0]] if beside else []),
             _word(row.validity),
         )
     console.print(table)
@@ -106,7 +112,14 @@ def _facts(view: RunView, console: Console) -> None:
     if measured:
         text = f"{count(measured, 'request')} measured, {share(failed / measured)} failed"
         table.add_row("requests", f"{text}, {lost:,} lost" if lost else text)
+    cost = cost_words(view)
+    if cost is not None:
+        table.add_row("cost", Text(cost))
+    for line in gateway_lines(view):
+        table.add_row("gateway", Text(plain(line)))
     table.add_row("instrument", instrument_words(view) or "not calibrated")
+    for line in blind_lines(view):
+        table.add_row("", Text(plain(line), style="yellow"))
     worst, _ = validity([leg for leg in view.legs if leg.target in targets(view)])
     table.add_row("validity", _word(worst))
     table.add_row("show", Text(show_command(view.run)))

@@ -1,7 +1,7 @@
 """Everything a report says about one run, gathered before the first word is written. No file is read here."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
@@ -12,7 +12,9 @@ from storage.records import (
     Calibration,
     Ceiling,
     Cell,
+    Cost,
     Estimate,
+    GatewayFacts,
     Leg,
     Run,
     RunStatus,
@@ -43,6 +45,8 @@ class RunView:
     profile: dict[str, Any] | None
     profile_words: str | None
     baseline_runs: list[str]
+    costs: list[Cost] = field(default_factory=list)
+    gateway: list[GatewayFacts] = field(default_factory=list)
 
 
 def targets(view: RunView) -> list[str]:
@@ -157,14 +161,3 @@ def moved_by(view: RunView, verdict: Verdict) -> float | None:
     if tonight is None or effect is None or effect[0] <= -1:
         return None
     return tonight.point - tonight.point / (1 + effect[0])
-
-
-def used_share(view: RunView, calibration: Calibration) -> float | None:
-    """Highest throughput of the run / what the instrument can do with the same shape of request."""
-    streams = {(leg.target, leg.series, leg.level) for leg in view.legs if leg.stream == calibration.stream}
-    rates = [
-        cell.estimate.point
-        for cell in view.cells
-        if cell.metric == "throughput" and (cell.target, cell.series, cell.level) in streams
-    ]
-    return max(rates) / calibration.ceiling_rps if rates and calibration.ceiling_rps > 0 else None

@@ -3,7 +3,8 @@ from dataclasses import replace
 from typing import Any
 
 from storage.records import Ceiling, Estimate, Verdict
-from tasks.report.headline import ceiling_words, headline, instrument_words, objective_lines, regressed_lines
+from tasks.report.headline import ceiling_words, headline, objective_lines, regressed_lines
+from tasks.report.instrument import instrument_words
 from tasks.report.view import RunView, tone
 
 View = Callable[..., RunView]
@@ -130,7 +131,8 @@ def test_a_ceiling_that_was_not_reached_is_at_least() -> None:
 
 
 def test_the_instrument_says_its_floor_its_ceiling_and_the_share_used(view: View) -> None:
-    assert instrument_words(view()) == "floor 0.31 ms, ceiling 14,000/s, this run used 1 % of it"
+    floor = "streaming: floor 0.31 ms (p99 0.92 ms), ceiling 14,000/s"
+    assert instrument_words(view()) == f"{floor}; this run used 1.4 % of it at most"
     assert instrument_words(view(calibrations=[])) is None
 
 

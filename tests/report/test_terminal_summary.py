@@ -27,7 +27,7 @@ def test_the_summary_fits_eighty_columns_and_says_what_matters(view: View) -> No
         "10 110 ms 212 ms 260 ms 80.0/s 0 % valid",
         "[107, 113] [201, 224] [230, 290] [78.0, 82.0]",
         "ceiling reached 80.0/s [78.0, 82.0] at 10 concurrent, limited by capacity",
-        "instrument floor 0.31 ms, ceiling 14,000/s, this run used 1 % of it",
+        "instrument streaming: floor 0.31 ms (p99 0.92 ms), ceiling 14,000/s; this run",
         "show gatebench show r7",
         "report /data/runs/r7/report.html",
     ):

@@ -1,0 +1,117 @@
+"""The instrument beside every result: its floor, its ceiling, how much of it was used, and what it cannot see."""
+
+from dataclasses import dataclass
+
+from storage.records import Calibration, ceiling_of, shapes_of
+from tasks.charts.words import ms, number, place_words, share
+from tasks.report.view import RunView, estimate, first_legs, levels, targets
+
+MIN_EFFECT = 0.03  # of a plan that does not say
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What gatebench itself adds to the latencies of one (target, series, level), and how hard it had to work.
+
+    Of a mix of shapes the higher floor stands. `used`: highest rate of its legs / the ceiling. `error_s`: floor p99 −
+    floor p50, by which the instrument's own addition differs from one request to the next.
+    """
+
+    floor_p50_ms: float
+    floor_p99_ms: float
+    ceiling_rps: float
+    used: float | None
+    transport: str
+
+    @property
+    def error_s(self) -> float:
+        return (self.floor_p99_ms - self.floor_p50_ms) / 1e3
+
+
+def beside(view: RunView, target: str, series: str, level: int) -> Beside | None:
+    """None where the shape of these requests was not calibrated."""
+    legs = [leg for leg in first_legs(view, target) if (leg.series, leg.level) == (series, level)]
+    if not legs:
+        return None
+    transport = _transport(view, target)
+    shapes = [shape for _, shape in shapes_of(view.calibrations, transport, _streamed(view, target, series, level))]
+    ceiling = ceiling_of(shapes_of(view.calibrations, transport, _streamed(view, target, series, level)))
+    if ceiling is None:
+        return None
+    rates = [leg.health.achieved_rps for leg in legs if leg.health.achieved_rps is not None]
+    floor = max(shapes, key=lambda c: c.floor_p50_ms)
+    p99 = max(c.floor_p99_ms for c in shapes)
+    return Beside(floor.floor_p50_ms, p99, ceiling, max(rates) / ceiling if rates else None, transport)
+
+
+def floor_words(found: Beside) -> str:
+    """`0.31 ms`; a transport that is not our own is named."""
+    over = "" if found.transport == "wire" else f" ({found.transport})"
+    return f"{ms(found.floor_p50_ms / 1e3)}{over}"
+
+
+def used_words(found: Beside) -> str:
+    """`7 % of 14,000/s`."""
+    of = f"{number(found.ceiling_rps)}/s"
+    return f"– of {of}" if found.used is None else f"{share(found.used)} of {of}"
+
+
+def calibration_words(calibration: Calibration) -> str:
+    """`streaming: floor 0.31 ms (p99 0.92 ms), ceiling 14,000/s`; a transport that is not our own is named."""
+    floor = f"{ms(calibration.floor_p50_ms / 1e3)} (p99 {ms(calibration.floor_p99_ms / 1e3)})"
+    return f"{shape_words(calibration)}: floor {floor}, ceiling {number(calibration.ceiling_rps)}/s"
+
+
+def shape_words(calibration: Calibration) -> str:
+    """`streaming`, `plain`, `plain over httpx`."""
+    over = "" if calibration.transport == "wire" else f" over {calibration.transport}"
+    return f"{'streaming' if calibration.stream else 'plain'}{over}"
+
+
+def instrument_words(view: RunView) -> str | None:
+    """`streaming: floor …, ceiling …; used at most 7 %`; None without a calibration."""
+    if not view.calibrations:
+        return None
+    used = [b.used for _, _, _, b in _all(view) if b.used is not None]
+    text = "; ".join(calibration_words(c) for c in view.calibrations)
+    return f"{text}; this run used {share(max(used))} of it at most" if used else text
+
+
+def blind_lines(view: RunView) -> list[str]:
+    """Where the effect looked for is smaller than the instrument's own error: min_effect · p50 < floor p99 − floor p50.
+    Such a change may be ours."""
+    effect = (view.run.plan.get("judge") or {}).get("min_effect", MIN_EFFECT)
+    lines = []
+    for target, series, level, found in _all(view):
+        p50 = estimate(view, target, series, level, "latency_p50")
+        if p50 is None or effect * p50.point >= found.error_s:
+            continue
+        name = f"{target}: " if len(targets(view)) > 1 else ""
+        looked_for = f"a change of {share(effect)} of the median is {ms(effect * p50.point)}"
+        lines.append(
+            f"{name}{place_words(series, level)} {looked_for}, less than the instrument's own spread of "
+            f"{ms(found.error_s)} (floor p99 − p50): what is below {share(found.error_s / p50.point)} may be its own"
+        )
+    return lines
+
+
+def _all(view: RunView) -> list[tuple[str, str, int, Beside]]:
+    places = [(target, series, level) for target in targets(view) for series, level in levels(view, target)]
+    found = [(*place, beside(view, *place)) for place in places]
+    return [(target, series, level, one) for target, series, level, one in found if one is not None]
+
+
+def _transport(view: RunView, target: str) -> str:
+    for known in view.run.plan.get("targets") or []:
+        if known.get("name") == target:
+            return str(known.get("transport", "wire"))
+    return "wire"
+
+
+def _streamed(view: RunView, target: str, series: str, level: int) -> float:
+    """Share of streams among the requests; of a run that did not count them, what its legs say."""
+    for facts in view.gateway:
+        if (facts.attempt, facts.target, facts.series, facts.level) == ("first", target, series, level):
+            return facts.streamed / facts.requests if facts.requests else 1.0
+    legs = [leg for leg in first_legs(view, target) if (leg.series, leg.level) == (series, level)]
+    return float(legs[0].stream) if legs else 1.0
