@@ -1,7 +1,7 @@
 """Workload -> Profile: what the traffic is like, as numbers. `words.in_words` says it in sentences."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,17 @@ import polars as pl
 from numpy.typing import NDArray
 
 from storage.errors import NothingMeasured
-from tasks.workload.timing import Concurrency, Gaps, RateCurve, concurrency_of, gaps_of, rate_curves
+from tasks.workload.reuse import PrefixReuse, prefix_reuse
+from tasks.workload.timing import (
+    Concurrency,
+    Gaps,
+    RateCurve,
+    WeekHour,
+    concurrency_of,
+    gaps_of,
+    rate_curves,
+    week_hours,
+)
 from tasks.workload.trace import Workload
 
 SCHEMA = "gatebench.profile/1"
@@ -85,6 +95,9 @@ class Profile:
     latency_s: Spread | None  # of requests that succeeded
     ttft_s: Spread | None  # of streams that succeeded
     concurrency: Concurrency | None
+    week: tuple[WeekHour, ...] = ()
+    prefixes: PrefixReuse | None = None
+    token_grids: dict[str, tuple[float, ...]] = field(default_factory=dict)  # of input and output: p0, p1, … p100
 
     def to_json(self) -> dict[str, Any]:
         return {"schema": SCHEMA, **asdict(self)}
@@ -127,6 +140,9 @@ def profile(workload: Workload) -> Profile:
             timed["duration_ns"].to_numpy(),
             frame.height - timed.height,
         ),
+        week=week_hours(offsets, workload.header.started_at),
+        prefixes=prefix_reuse(frame, workload.header.block_tokens),
+        token_grids={name: _grid(frame[f"{name}_tokens"]) for name in ("input", "output")},
     )
 
 
@@ -137,6 +153,11 @@ def spread(values: pl.Series, grid: Sequence[float] = GRID) -> Spread | None:
         return None
     quantiles = {f"p{level:g}": float(v) for level, v in zip(grid, np.percentile(known, grid), strict=True)}
     return Spread(len(known), len(values) - len(known), float(known.mean()), quantiles)
+
+
+def _grid(values: pl.Series) -> tuple[float, ...]:
+    known = values.drop_nulls().to_numpy()
+    return tuple(np.percentile(known, np.arange(101)).tolist()) if len(known) else ()
 
 
 def _share(n: int, of: int) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ SCALES_S = (1, 10, 60, 300)
 MOST_BINS = 7200  # of a rate curve; a finer one than that is left out
 LEAST_WINDOWS = 5  # of a dispersion index
 CURVE_BINS = 120
+IDLE_GAPS = 10  # times the mean gap: a longer one is idle time
+WEEK_LEAST_S = 86_400  # of a workload, for its hours of the week
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,18 @@ class Gaps:
     dispersion: dict[str, float | None]
     longest_idle_s: float
     longest_idle_at_s: float
+    idle: int = 0  # gaps longer than ten mean gaps
+    idle_share: float = 0.0  # of the time that lies in them
+
+
+@dataclass(frozen=True, slots=True)
+class WeekHour:
+    """Mean arrivals a second in one hour of the week, over the `seconds` of it that the workload saw. UTC."""
+
+    weekday: int  # 0 is Monday
+    hour: int
+    rps: float
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +95,28 @@ def gaps_of(offsets_ns: Ints, levels: Sequence[float]) -> Gaps | None:
         dispersion={str(scale): dispersion(offsets_ns, scale) for scale in SCALES_S},
         longest_idle_s=float(gaps[longest]),
         longest_idle_at_s=float(offsets_ns[longest] / 1e9),
+        idle=int((gaps > IDLE_GAPS * mean).sum()),
+        idle_share=float(gaps[gaps > IDLE_GAPS * mean].sum() / gaps.sum()) if mean > 0 else 0.0,
+    )
+
+
+def week_hours(offsets_ns: Ints, started_at: str | None) -> tuple[WeekHour, ...]:
+    """One for each hour of the week that was seen, in order; none below a day, or where the start is not known."""
+    span_s = float(offsets_ns[-1] / 1e9)
+    if started_at is None or span_s < WEEK_LEAST_S:
+        return ()
+    start = datetime.fromisoformat(started_at).astimezone(UTC)
+    monday_s = start.weekday() * 86_400 + start.hour * 3600 + start.minute * 60 + start.second
+    edges = np.concatenate(([monday_s], np.arange(monday_s // 3600 + 1, (monday_s + span_s) // 3600 + 1) * 3600))
+    lasted = np.diff(np.append(edges, monday_s + span_s))
+    counts = np.bincount(((offsets_ns / 1e9 + monday_s) // 3600).astype(np.int64) - monday_s // 3600)
+    of_week = (edges // 3600).astype(np.int64) % 168
+    arrived = np.bincount(of_week, weights=counts, minlength=168)
+    seen = np.bincount(of_week, weights=lasted, minlength=168)
+    return tuple(
+        WeekHour(hour // 24, hour % 24, float(arrived[hour] / seen[hour]), float(seen[hour]))
+        for hour in range(168)
+        if seen[hour] > 0
     )
 
 

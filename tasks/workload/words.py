@@ -13,7 +13,8 @@ def in_words(profile: Profile) -> str:
     """Ten to twenty short lines, without a trailing newline."""
     lines = [_title(profile), _in_flight(profile), _curve(profile), _arrivals(profile), _burstiness(profile)]
     lines += [_sizes("input", profile.input_tokens), _sizes("output", profile.output_tokens), _together(profile)]
-    lines += [_models(profile), _kinds(profile), _sessions(profile), _recorded(profile), _errors(profile)]
+    lines += [_models(profile), _kinds(profile), _sessions(profile), _prefixes(profile)]
+    lines += [_recorded(profile), _errors(profile)]
     lines.append(_coarse(profile))
     return "\n".join(line for line in lines if line)
 
@@ -48,6 +49,7 @@ def _arrivals(p: Profile) -> str:
         return ""
     peaks = ", ".join(f"{curve.peak_rps:.3g} over {curve.step_s} s" for curve in p.rates if len(curve.counts) > 1)
     idle = f"; longest idle {_time(p.gaps.longest_idle_s)}" if p.gaps else ""
+    idle += f", {p.gaps.idle_share:.0%} of the time in {p.gaps.idle} pauses" if p.gaps and p.gaps.idle > 1 else ""
     return f"arrivals       peak a second: {peaks}{idle}" if peaks else ""
 
 
@@ -101,6 +103,13 @@ def _sessions(p: Profile) -> str:
     think = f", think time p50 {_time(s.think_s['p50'])}" if s.think_s else ""
     turns = f"{s.turns.mean:.1f} turns on average, at most {s.turns['p100']:.0f}"
     return f"sessions       {s.sessions:,} by {s.users:,} users, {turns}{think}"
+
+
+def _prefixes(p: Profile) -> str:
+    if p.prefixes is None:
+        return ""
+    r = p.prefixes
+    return f"prefixes       {r.blocks_shared:.0%} of prompt blocks seen before, in {r.requests_sharing:.0%} of requests"
 
 
 def _recorded(p: Profile) -> str:

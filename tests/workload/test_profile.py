@@ -131,6 +131,51 @@ def test_the_words_put_concurrency_sizes_and_models_before_the_rest():
     assert "errors         2.4%: 503 × 1" in lines
 
 
+def test_pauses_are_gaps_of_more_than_ten_mean_ones():
+    p = profile(of(*(arrival(t) for t in (*range(50), 200, *range(201, 251)))))
+    assert p.gaps is not None
+    assert (p.gaps.idle, p.gaps.longest_idle_at_s) == (1, 49.0)
+    assert p.gaps.idle_share == pytest.approx(151 / 250)
+    assert "longest idle 2.5 min" in in_words(p)
+
+
+def test_the_hours_of_the_week_are_there_from_a_day_on():
+    monday_noon = "2026-11-23T12:30:00+00:00"
+    half_a_day = [arrival(60 * k) for k in range(12 * 60)]
+    assert profile(of(*half_a_day, started_at=monday_noon)).week == ()
+    nine_days = profile(of(*(arrival(60 * k) for k in range(9 * 24 * 60 + 1)), started_at=monday_noon))
+    assert len(nine_days.week) == 168
+    by_hour = {(w.weekday, w.hour): w for w in nine_days.week}
+    assert by_hour[0, 12].seconds == 5400  # half an hour on the first Monday, an hour on the second
+    assert by_hour[2, 12].seconds == 3600 + 1800
+    assert by_hour[3, 12].seconds == 3600
+    assert by_hour[3, 12].rps == pytest.approx(1 / 60)
+    assert sum(w.rps * w.seconds for w in nine_days.week) == pytest.approx(9 * 24 * 60 + 1)
+    assert profile(of(*(arrival(60 * k) for k in range(2 * 24 * 60)))).week == ()
+
+
+def test_a_block_is_reused_when_an_earlier_request_began_with_it():
+    rows = [
+        arrival(0, prefix_blocks=(1, 2, 3)),
+        arrival(1, prefix_blocks=(1, 2, 4, 5)),
+        arrival(2, prefix_blocks=(6,)),
+        arrival(3),
+    ]
+    p = profile(of(*rows, block_tokens=512))
+    assert p.prefixes is not None
+    assert (p.prefixes.known, p.prefixes.blocks, p.prefixes.block_tokens) == (3, 8, 512)
+    assert p.prefixes.blocks_shared == pytest.approx(2 / 8)
+    assert p.prefixes.requests_sharing == pytest.approx(1 / 3)
+    assert "prefixes       25% of prompt blocks seen before, in 33% of requests" in in_words(p)
+    assert profile(of(arrival(0))).prefixes is None
+
+
+def test_token_grids_have_a_value_for_every_per_cent():
+    p = profile(of(*(arrival(k, i=k, o=None) for k in range(101))))
+    assert p.token_grids["input"] == pytest.approx([float(k) for k in range(101)])
+    assert p.token_grids["output"] == ()
+
+
 def test_a_coarse_clock_is_warned_of():
     assert "stamped to whole 3.0 s" in in_words(profile(of(arrival(0), arrival(3), resolution_ns=3 * SECOND)))
 
