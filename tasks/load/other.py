@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable
 from time import perf_counter_ns
 
+import anyio
 import httpx
 
 from storage.records import Failure
@@ -51,7 +52,9 @@ class HttpxSender:
             kind = Failure.TIMEOUT_IDLE if exchange.read_ns else Failure.TIMEOUT_FIRST_BYTE
             exchange.finish(perf_counter_ns(), kind)
         except httpx.ConnectError as error:
-            exchange.finish(perf_counter_ns(), failure_of(error))
+            exchange.finish(perf_counter_ns(), failure_of(error, shaking_hands=_broke_off(error)))
+        except httpx.ProxyError:  # it let us go no further
+            exchange.finish(perf_counter_ns(), Failure.CONNECT)
         except httpx.RemoteProtocolError as error:
             ended = any(word in str(error) for word in ("closed", "disconnected"))
             exchange.finish(perf_counter_ns(), Failure.CLOSED_EARLY if ended else Failure.PROTOCOL)
@@ -100,3 +103,11 @@ class HttpxSender:
             "pool": None,
         }
         return httpx.Request(method.decode(), url, headers=headers, content=body, extensions={"timeout": timeout})
+
+
+def _broke_off(error: BaseException) -> bool:
+    """A connection that stood and broke before the request: it was shaking hands."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, anyio.BrokenResourceError | anyio.EndOfStream):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None

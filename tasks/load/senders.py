@@ -1,0 +1,41 @@
+"""What sends a leg's requests, as its target asks for it: the wire, or httpx's own transport."""
+
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from storage.errors import UsageError
+from tasks.load.dial import authorities
+from tasks.load.exchange import Limits
+from tasks.load.other import HttpxSender
+from tasks.load.wire import WireTransport
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def make_sender(transport: str, url: str, limits: Limits) -> WireTransport | HttpxSender:
+    """`transport`: "wire" or "httpx". Both trust the system's authorities and those of SSL_CERT_FILE.
+
+    Through "httpx" a server that offers HTTP/2 is spoken to in it, and a proxy that HTTP_PROXY, HTTPS_PROXY or
+    ALL_PROXY names is used, except for loopback and the hosts of NO_PROXY. The wire speaks HTTP/1.1, to the server
+    itself.
+    """
+    parsed = httpx.URL(url)
+    if transport == "wire":
+        return WireTransport(limits, tls=authorities() if parsed.scheme == "https" else None)
+    unlimited = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    proxy = _proxy(parsed)
+    try:
+        through = httpx.AsyncHTTPTransport(verify=authorities(), http2=True, limits=unlimited, proxy=proxy)
+    except (ValueError, ImportError) as error:
+        raise UsageError(f"the proxy {proxy} of the environment cannot be used: {error}") from None
+    return HttpxSender(through, limits)
+
+
+def _proxy(url: httpx.URL) -> str | None:
+    """The environment's proxy for this url."""
+    host = url.host
+    if host in _LOOPBACK or proxy_bypass(host):
+        return None
+    named = getproxies()
+    return named.get(url.scheme, named.get("all"))
