@@ -30,12 +30,13 @@ COUNTS = frozenset(
         "failure",
         "cache_hit",
         "approximate",
+        "prefix_blocks",  # numbers by which a published trace says which prompts begin alike, and nothing of their text
     }
 )
 KEPT: dict[str, frozenset[str]] = {
     "counts": COUNTS,
-    "structure": COUNTS | {"session", "user", "prefix_blocks"},
-    "text": COUNTS | {"session", "user", "prefix_blocks", "messages"},
+    "structure": COUNTS | {"session", "user"},
+    "text": COUNTS | {"session", "user", "messages"},
 }
 
 # A border before `sk-`, so that `risk-model` is a model and not a key.

@@ -27,7 +27,7 @@ def test_spend_logs_are_not_taken_for_payloads():
     [
         (b"PAR1\x15\x04", "line 1 holds a Parquet file (a workload needs no capture)"),
         (b"\x00\x01\x02", "line 1 holds binary data"),
-        (b"TIMESTAMP,ContextTokens,GeneratedTokens", "line 1 holds comma-separated text"),
+        (b"WHEN,WHAT,HOW MUCH", "line 1 holds comma-separated text"),
         (b"127.0.0.1 - GET /", "line 1 holds text that is not JSON"),
         (b"[1, 2]", "line 1 holds JSON that is not an object"),
         (b'{"level": "info", "my secret key": 1}', "line 1 holds a JSON object with the fields level,"),
@@ -37,7 +37,8 @@ def test_an_unknown_format_is_refused_with_what_was_found_and_what_is_known(line
     message = found(line)
     assert said in message
     assert message.startswith("x.log: ")
-    assert message.endswith("known are litellm")
+    assert ", which is no known log format; known are " in message
+    assert "litellm" in message
 
 
 def test_the_line_named_is_the_first_that_says_something():
@@ -45,5 +46,5 @@ def test_the_line_named_is_the_first_that_says_something():
 
 
 def test_a_format_nobody_knows_is_refused_by_name():
-    with pytest.raises(UsageError, match="unknown log format 'nginx'; known are auto, litellm"):
-        choose("nginx", [], "x.log")
+    with pytest.raises(UsageError, match=r"unknown log format 'apache'; known are auto, .*litellm"):
+        choose("apache", [], "x.log")

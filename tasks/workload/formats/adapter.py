@@ -36,7 +36,7 @@ class Row(NamedTuple):
     cache_hit: bool | None
     messages: Any  # as logged; dropped unless the privacy level is "text"
     # Ids of the prompt's blocks, numbered within this source from 0 as they are first met, chained: equal ids mean that
-    # the prompts are equal up to the end of that block. Dropped at the privacy level "counts".
+    # the prompts are equal up to the end of that block. Given only where a log has such ids; kept at every privacy.
     prefix_blocks: Sequence[int] | None = None
     approximate: bool = False  # the token counts are guessed, from bytes for instance
 

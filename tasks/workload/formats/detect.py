@@ -10,7 +10,10 @@ import orjson
 
 from storage.errors import UsageError
 from tasks.workload.formats.adapter import Adapter
+from tasks.workload.formats.azure import Azure
+from tasks.workload.formats.burstgpt import BurstGPT
 from tasks.workload.formats.litellm import LiteLLM
+from tasks.workload.formats.mooncake import Mooncake
 
 GROUP = "gatebench.formats"  # entry points of packages that bring their own format: NAME = module:AdapterClass
 # The most telling first: of several that recognise a file, the first reads it.
@@ -19,6 +22,9 @@ ADAPTERS: Mapping[str, Adapter] = MappingProxyType(
         adapter.name: adapter
         for adapter in (
             LiteLLM(),
+            Azure(),
+            BurstGPT(),
+            Mooncake(),
         )
     }
 )  # fmt: skip
