@@ -1,16 +1,19 @@
 """Samples -> Parquet parts, as they finish.
 
-A row is packed into one flat buffer when it is added (about 2 µs); a thread turns the buffer into a part every
+A row is packed into one flat buffer when it is added (about 1 µs); a thread turns the buffer into a part every
 `flush_s` or PART_ROWS rows, written aside and renamed, so that a part is whole or not there. Building a frame from
 Python tuples instead would hold the interpreter for tens of milliseconds in the middle of a measurement.
 """
 
 import asyncio
 import struct
+from array import array
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from operator import itemgetter
 from pathlib import Path
 from time import perf_counter_ns
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -29,19 +32,29 @@ _TYPES: dict[str, pl.DataType] = {
     "list[u32]": pl.List(pl.UInt32()),
 }
 SCHEMA = {name: _TYPES[kind] for name, kind in SAMPLE_COLUMNS.items()}
-# request_id differs in every row and gaps are lists: these two are kept as Python objects.
-_OBJECTS = ("request_id", "chunk_gaps_us")
-_PACKED = [name for name in Sample._fields if name not in _OBJECTS]
-_TEXT = {name for name in _PACKED if SAMPLE_COLUMNS[name] == "str"}
-_MILLI = {name for name in _PACKED if SAMPLE_COLUMNS[name] == "f64"}  # kept as thousandths
-_WIDTH = len(_PACKED)
-_PACK = struct.Struct(f"<{_WIDTH}q")
-_PACKED_AT = [Sample._fields.index(name) for name in _PACKED]
-_TEXT_AT = [k for k, name in enumerate(_PACKED) if name in _TEXT]
-_MILLI_AT = [k for k, name in enumerate(_PACKED) if name in _MILLI]
-_NUMBERS_AT = [k for k in range(_WIDTH) if k not in _TEXT_AT and k not in _MILLI_AT]
-_GAPS_AT = Sample._fields.index("chunk_gaps_us")
-_ID_AT = Sample._fields.index("request_id")
+# request_id differs in every row and gaps are lists: these two have buffers of their own.
+_APART = ("request_id", "chunk_gaps_us")
+
+
+def _kept_as(kind: str) -> list[str]:
+    return [name for name in Sample._fields if name not in _APART and SAMPLE_COLUMNS[name] == kind]
+
+
+_TEXT = _kept_as("str")  # as the number of the text
+_MILLI = _kept_as("f64")  # as thousandths
+_NUMBERS = [name for name in Sample._fields if name not in (*_APART, *_TEXT, *_MILLI)]
+_PACKED = [*_NUMBERS, *_TEXT, *_MILLI]
+_PACK = struct.Struct(f"<{len(_PACKED)}q")
+
+
+def _getter(names: list[str]) -> Callable[[Sample], tuple[Any, ...]]:
+    if len(names) == 1:
+        at = Sample._fields.index(names[0])
+        return lambda sample: (sample[at],)
+    return itemgetter(*(Sample._fields.index(name) for name in names))
+
+
+_numbers, _texts, _millis = _getter(_NUMBERS), _getter(_TEXT), _getter(_MILLI)
 
 Write = Callable[[pl.DataFrame, Path], None]
 
@@ -58,7 +71,7 @@ def write_part(frame: pl.DataFrame, path: Path) -> None:
 
 
 class Sink:
-    """Rows of one leg. `constants` are the columns that are the same in all of them."""
+    """Rows of one leg. `constants` are the columns that are the same in all of them; `stem` begins the parts' names."""
 
     def __init__(
         self,
@@ -67,15 +80,17 @@ class Sink:
         *,
         flush_s: float = 1.0,
         write: Write = write_part,
+        stem: str = "part",
     ) -> None:
         self._folder = folder
         self._constants = constants
         self._flush_ns = int(flush_s * 1e9)
         self._write = write
-        self._codes: dict[str, int] = {}
+        self._codes: dict[str | None, int] = {None: _NULL}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sink")
         self._pending: list[Future[None]] = []
-        self._parts = len(list(folder.glob("part-*.parquet"))) if folder.is_dir() else 0
+        self._stem = stem
+        self._parts = _first_free(folder, stem)
         self._last_flush = perf_counter_ns()
         self._timer: asyncio.TimerHandle | None = None
         self.rows = 0
@@ -83,28 +98,26 @@ class Sink:
 
     def _reset(self) -> None:
         self._buffer = bytearray()
-        self._gaps: list[list[int] | None] = []
+        self._gaps = array("I")
+        self._gap_counts = array("q")  # -1: no list at all
         self._ids: list[str | None] = []
 
     def add(self, sample: Sample) -> None:
         """Keep one row. Raises StorageError when an earlier part could not be written."""
-        row: list[int] = []
         codes = self._codes
-        for position, at in enumerate(_PACKED_AT):
-            value = sample[at]
-            if value is None:
-                row.append(_NULL)
-            elif position in _TEXT_SET:
-                code = codes.get(value)  # type: ignore[arg-type]
-                if code is None:
-                    code = codes[value] = len(codes)  # type: ignore[index]
-                row.append(code)
-            elif position in _MILLI_SET:
-                row.append(round(float(value) * 1000))  # type: ignore[arg-type]
-            else:
-                row.append(value)  # type: ignore[arg-type]
+        row = [_NULL if value is None else value for value in _numbers(sample)]
+        try:
+            row += [codes[text] for text in _texts(sample)]
+        except KeyError:
+            row += [codes.setdefault(text, len(codes) - 1) for text in _texts(sample)]
+        row += [_NULL if value is None else round(value * 1000) for value in _millis(sample)]
         self._buffer += _PACK.pack(*row)
-        self._gaps.append(sample.chunk_gaps_us)
+        gaps = sample.chunk_gaps_us
+        if gaps is None:
+            self._gap_counts.append(-1)
+        else:
+            self._gap_counts.append(len(gaps))
+            self._gaps.extend(gaps)
         self._ids.append(sample.request_id)
         self.rows += 1
         if len(self._ids) >= PART_ROWS or perf_counter_ns() - self._last_flush >= self._flush_ns:
@@ -127,10 +140,10 @@ class Sink:
         self._last_flush = perf_counter_ns()
         if not self._ids:
             return
-        path = self._folder / f"part-{self._parts:05d}.parquet"
+        path = self._folder / f"{self._stem}-{self._parts:05d}.parquet"
         self._parts += 1
-        texts = list(self._codes)
-        args = (bytes(self._buffer), self._gaps, self._ids, texts, path)
+        texts = [text for text in self._codes if text is not None]
+        args = (bytes(self._buffer), self._gaps, self._gap_counts, self._ids, texts, path)
         self._pending.append(self._thread.submit(self._part, *args))
         self._reset()
 
@@ -148,27 +161,35 @@ class Sink:
     def _part(
         self,
         buffer: bytes,
-        gaps: Sequence[list[int] | None],
-        ids: Sequence[str | None],
+        gaps: "array[int]",
+        counts: "array[int]",
+        ids: list[str | None],
         texts: list[str],
         path: Path,
     ) -> None:
-        self._write(to_frame(buffer, gaps, ids, texts, self._constants), path)
+        self._write(to_frame(buffer, to_lists(gaps, counts), ids, texts, self._constants), path)
 
 
-_TEXT_SET = frozenset(_TEXT_AT)
-_MILLI_SET = frozenset(_MILLI_AT)
+def to_lists(flat: "array[int]", counts: "array[int]") -> pl.Series:
+    """Lists of whole numbers that lie end to end in `flat`, as a column; a count of -1: null. Native all the way:
+    Python lists would hold the interpreter."""
+    lengths = np.frombuffer(counts, np.int64)
+    ends = np.cumsum(np.maximum(lengths, 0))
+    at = pl.DataFrame({"from": ends - np.maximum(lengths, 0), "count": lengths})
+    values = pl.Series(np.frombuffer(flat, np.uint32), dtype=pl.UInt32)
+    cut = pl.lit(values).implode().list.slice(pl.col("from"), pl.max_horizontal("count", 0))
+    return at.select(pl.when(pl.col("count") >= 0).then(cut)).to_series()
 
 
 def to_frame(
     buffer: bytes,
-    gaps: Sequence[list[int] | None],
+    gaps: pl.Series,
     ids: Sequence[str | None],
     texts: list[str],
     constants: dict[str, str | int],
 ) -> pl.DataFrame:
     """The packed rows as a frame with every column of the sample log."""
-    table = np.ascontiguousarray(np.frombuffer(buffer, "<i8").reshape(-1, _WIDTH).T)
+    table = np.ascontiguousarray(np.frombuffer(buffer, "<i8").reshape(-1, len(_PACKED)).T)
     words = pl.Series(texts, dtype=pl.String)
     columns: dict[str, pl.Series] = {}
     for k, name in enumerate(_PACKED):
@@ -181,11 +202,16 @@ def to_frame(
         else:
             columns[name] = values.cast(SCHEMA[name])
     columns["request_id"] = pl.Series(ids, dtype=pl.String)
-    columns["chunk_gaps_us"] = pl.Series(gaps, dtype=pl.List(pl.UInt32))
+    columns["chunk_gaps_us"] = gaps
     frame = pl.DataFrame({name: series.alias(name) for name, series in columns.items()})
     return frame.with_columns(pl.lit(value).cast(SCHEMA[name]).alias(name) for name, value in constants.items()).select(
         pl.col(name).cast(kind) for name, kind in SCHEMA.items()
     )
+
+
+def _first_free(folder: Path, stem: str) -> int:
+    """The number after the highest one that is there: no part is ever written over."""
+    return 1 + max((int(part.stem.rpartition("-")[2]) for part in folder.glob(f"{stem}-*.parquet")), default=-1)
 
 
 def _raise(future: "Future[None]", folder: Path) -> None:
