@@ -97,10 +97,18 @@ def _since(instant: int | None, t0: int) -> int | None:
 def _judge(exchange: Exchange, tokens: TokenStream | None) -> _Facts:
     if tokens is not None:
         return _judge_stream(exchange, tokens)
-    failure = exchange.failure if exchange.failure is not None else _status_failure(exchange.status)
+    failure = exchange.failure
+    if failure is None:
+        failure = _status_failure(exchange.status)
+    elif exchange.status is not None and failure not in _CUT_BY_US:
+        refusal = _status_failure(exchange.status)  # a refusal is one, even if its text broke off
+        failure = failure if refusal is None else refusal
     if failure is not None:
         return _Facts(failure, None, None, None, None, None)
     return _judge_plain(b"".join(exchange.body))
+
+
+_CUT_BY_US = frozenset({Failure.CENSORED, Failure.CANCELLED})
 
 
 def _status_failure(status: int | None) -> Failure | None:
