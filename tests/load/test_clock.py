@@ -11,15 +11,20 @@ MS = 1_000_000
 LINUX = sys.platform == "linux"
 
 
-@pytest.fixture(params=["timerfd", "loop"] if LINUX else ["loop"])
+@pytest.fixture(params=["timerfd", "loop", "spin"] if LINUX else ["loop", "spin"])
 async def wake(request):
-    made = TimerfdWake(asyncio.get_running_loop()) if request.param == "timerfd" else LoopWake()
+    loop = asyncio.get_running_loop()
+    made = {
+        "timerfd": lambda: TimerfdWake(loop),
+        "loop": LoopWake,
+        "spin": lambda: make_wake(loop, spin=True),
+    }[request.param]()
     yield made
     made.close()
 
 
 async def test_it_wakes_at_its_instant_not_before(wake):
-    slack = 0 if isinstance(wake, TimerfdWake) else MS  # a loop's own timers are rounded to its tick
+    slack = MS if isinstance(wake, LoopWake) else 0  # a loop's own timers are rounded to its tick
     for _ in range(5):
         due = perf_counter_ns() + 3 * MS
         assert await wake.until(due)
@@ -50,3 +55,18 @@ async def test_linux_has_a_timerfd():
     made = make_wake(asyncio.get_running_loop())
     assert isinstance(made, TimerfdWake)
     made.close()
+
+
+async def test_who_spins_lets_the_loop_go_on_meanwhile():
+    spinning = make_wake(asyncio.get_running_loop(), spin=True)
+    turns = 0
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        asyncio.get_running_loop().call_soon(turn)
+
+    turn()
+    await spinning.until(perf_counter_ns() + 2 * MS)
+    spinning.close()
+    assert turns > 10
