@@ -7,12 +7,12 @@ from typing import Any
 
 import orjson
 
-from tasks.simulator.ask import Refused, read_ask
+from tasks.simulator.ask import Ask, Refused, read_ask
 from tasks.simulator.draws import Draws
 from tasks.simulator.exchange import Line, Plain, Stream
 from tasks.simulator.gate import Gate
 from tasks.simulator.ledger import Ledger
-from tasks.simulator.model import AT_ONCE, Fault, FaultKind, SimConfig
+from tasks.simulator.model import AT_ONCE, OWN_DOING, Fault, FaultKind, SimConfig
 from tasks.simulator.timers import Timers
 from tasks.simulator.wording import Reply, error_body, whole
 
@@ -48,6 +48,10 @@ class Simulator:
             return
         if factor != 1.0:
             ledger.slowed += 1
+        if fault is not None and fault.kind in OWN_DOING:
+            ledger.own_doing[fault.kind.value] += 1
+            ask, reply, times = _own_doing(fault.kind, ask, reply)
+            fault, factor = None, factor * times
         kind = Stream if ask.stream else Plain
         exchange = kind(self, line, ask, reply, scale=factor * self._draws.unit(), fault=fault)
         line.exchange = exchange
@@ -107,6 +111,16 @@ def _fail_at_once(line: Line, reply: Reply, fault: Fault) -> None:
         _too_many(line, reply, "rate limit reached", fault.retry_after_s)
     else:
         answer(line, reply, fault.status, error_body(fault.status, "a simulated failure", "simulated"))
+
+
+def _own_doing(kind: FaultKind, ask: Ask, reply: Reply) -> tuple[Ask, Reply, float]:
+    """(what is answered, with which headers, by how much the hold is multiplied)."""
+    if kind is FaultKind.CACHE_HIT:
+        return ask, reply._replace(told=b"x-litellm-cache-hit: True\r\n"), 0.0
+    if kind is FaultKind.RETRIED:
+        return ask, reply._replace(told=b"x-litellm-attempted-retries: 1\r\n"), 2.0
+    other = ask._replace(model=ask.model[:-1] + b'-fallback"')
+    return other, reply._replace(told=b"x-litellm-attempted-fallbacks: 1\r\n"), 1.0
 
 
 def _too_many(line: Line, reply: Reply, message: str, retry_after_s: int) -> None:

@@ -18,6 +18,7 @@ class Ledger:
         self.requests = under_way
         self.ok = 0
         self.slowed = 0
+        self.own_doing: Counter[str] = Counter()  # right answers that a cache, a fallback or a retry had a part in
         self.failed: Counter[str] = Counter()
         self.holds = 0
         self.held_ns = 0
@@ -43,6 +44,7 @@ class Ledger:
             "requests": self.requests,
             "ok": self.ok,
             "slowed": self.slowed,
+            "own_doing": dict(self.own_doing),
             "failed": dict(self.failed),
             "holds": self.holds,
             "mean_hold_ms": None if mean_ns is None else mean_ns / 1e6,

@@ -23,8 +23,9 @@ class Distribution(StrEnum):
 
 
 class FaultKind(StrEnum):
-    """How an answer goes wrong. The first three are given at once and take no slot; the others hold a slot as usual.
-    "Half way" is before token n // 2 of a stream."""
+    """How an answer goes wrong or another way. The first three are given at once and take no slot; the others hold a
+    slot as usual. "Half way" is before token n // 2 of a stream. Of the last three the answer is right: they are what
+    a gateway does of its own accord and tells in headers, those of LiteLLM."""
 
     RATE_LIMITED = "rate_limited"  # 429 with Retry-After
     ERROR = "error"  # the given status with an OpenAI error body
@@ -36,9 +37,13 @@ class FaultKind(StrEnum):
     TRUNCATED = "truncated"  # clean end half way, no finish reason, no [DONE]; not a stream: body cut, its length right
     EMPTY = "empty"  # 200, finish reason "stop", no content
     ERROR_FRAME = "error_frame"  # 200, an error event half way, clean end; not a stream: 200 with an error body
+    CACHE_HIT = "cache_hit"  # answered from the gateway's cache: no hold
+    FALLBACK = "fallback"  # another model answers: the name of the one asked for, with "-fallback"
+    RETRIED = "retried"  # the gateway tried the upstream twice: the hold is doubled
 
 
 AT_ONCE = frozenset({FaultKind.RATE_LIMITED, FaultKind.ERROR, FaultKind.RESET})
+OWN_DOING = frozenset({FaultKind.CACHE_HIT, FaultKind.FALLBACK, FaultKind.RETRIED})
 
 _OWN: dict[FaultKind, tuple[str, ...]] = {
     FaultKind.SLOW: ("factor",),

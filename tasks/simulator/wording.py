@@ -24,6 +24,7 @@ class Reply(NamedTuple):
     created: int  # seconds since the epoch: a label
     keep_alive: bool
     chunked: bool  # False for HTTP/1.0, where a stream ends by closing the connection
+    told: bytes = b""  # header lines in which the gateway tells what it did
 
 
 @lru_cache(maxsize=64)
@@ -43,7 +44,8 @@ def whole(reply: Reply, status: int, body: bytes, extra: bytes = b"", length: in
     """A response with its body. `extra` are header lines; `length` overrides the stated content-length."""
     stated = len(body) if length is None else length
     head = _head(status, b"application/json", reply.keep_alive)
-    return b"%b%012x\r\n%bcontent-length: %d\r\n\r\n%b" % (head, reply.number, extra, stated, body)
+    lines = reply.told + extra
+    return b"%b%012x\r\n%bcontent-length: %d\r\n\r\n%b" % (head, reply.number, lines, stated, body)
 
 
 def error_body(status: int, message: str, code: str | None = None) -> bytes:
@@ -95,7 +97,8 @@ class Frames:
         framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
         head = _head(200, b"text/event-stream", reply.keep_alive)
         role = self._choice(b'{"role":"assistant","content":null}', b"null")
-        return b"%b%012x\r\ncache-control: no-cache\r\n%b\r\n%b" % (head, reply.number, framing, role)
+        lines = reply.told + framing
+        return b"%b%012x\r\ncache-control: no-cache\r\n%b\r\n%b" % (head, reply.number, lines, role)
 
     def tokens(self, first: int, end: int) -> bytes:
         """The chunks of the tokens `first` … `end` - 1, counted from 0."""

@@ -145,3 +145,33 @@ def test_every_request_is_counted_once(client, sim):
     stats = sim.stats()
     assert stats["requests"] == 40 == stats["ok"] + sum(stats["failed"].values())
     assert set(stats["failed"]) == {"error", "empty", "truncated"}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "header", "value"),
+    [
+        ("cache_hit", "x-litellm-cache-hit", "True"),
+        ("fallback", "x-litellm-attempted-fallbacks", "1"),
+        ("retried", "x-litellm-attempted-retries", "1"),
+    ],
+)
+def test_what_a_gateway_does_of_its_own_accord_is_told_in_a_header_and_the_answer_is_right(
+    client, sim, kind, header, value, stream
+):
+    sim.configure(faults=[kind])
+    response = client.ask(stream=stream)
+    assert (response.status_code, response.headers[header]) == (200, value)
+    assert ("-fallback" in response.text) == (kind == "fallback")
+    stats = sim.stats()
+    assert (stats["ok"], stats["failed"], stats["own_doing"]) == (1, {}, {kind: 1})
+
+
+def test_a_cached_answer_holds_nothing_and_a_retried_one_twice_as_long(client, sim):
+    sim.configure(service_ms=20.0, faults=["cache_hit"])
+    client.ask()
+    assert sim.stats()["mean_hold_ms"] < 10
+    sim.reset()
+    sim.configure(faults=["retried"])
+    client.ask()
+    assert sim.stats()["mean_hold_ms"] >= 40
