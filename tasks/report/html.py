@@ -1,23 +1,16 @@
 """A run as one page that opens offline, asks the network for nothing and trusts nothing that a target said."""
 
-import functools
-import json
-import math
-from pathlib import Path
 from typing import Any
 
 import polars as pl
-import vl_convert as vlc
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
-from tasks.charts.theme import to_spec
 from tasks.charts.words import count, metric_words, number, share
-from tasks.report.figures import Figure, figures
+from tasks.report.figures import figures
 from tasks.report.gateway import COLUMNS, gateway_lines, gateway_rows, pair_rows, present_columns
 from tasks.report.headline import ceiling_words, headline
 from tasks.report.instrument import blind_lines, instrument_words, shape_words
 from tasks.report.money import cost_words, load_rows, model_rows
+from tasks.report.pictures import environment, shown
 from tasks.report.record import counts, plan_rows, record_rows, repeat_command, show_command
 from tasks.report.tables import (
     LEVEL_METRICS,
@@ -31,33 +24,12 @@ from tasks.report.tables import (
 )
 from tasks.report.view import RunView, changed, targets, tone, validity, word
 
-HERE = Path(__file__).parent
-TABLE_ROWS = 400  # a table behind a chart is for reading; the rows themselves are in the sample log
-
 
 def render_html(view: RunView, samples: pl.LazyFrame | None) -> str:
     """The whole page. `samples`: the run's rows, all columns of the sample log; None leaves out the figures of rows."""
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    page = environment().get_template("page.html.j2")
     drawn = figures(view, samples)
-    page = environment.get_template("page.html.j2")
-    return page.render(
-        **_verdict(view),
-        **_tables(view),
-        **_instrument(view),
-        figures=[{"name": f.name, "title": f.title, "note": f.note, "table": _table(f.table)} for f in drawn],
-        specs=embedded({figure.name: _spec(figure) for figure in drawn}),
-        vega=_vega(),
-    )
-
-
-def embedded(value: Any) -> Markup:
-    """JSON that cannot end the script element it stands in, whatever strings it holds."""
-    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704 - escaped just above
+    return page.render(**_verdict(view), **_tables(view), **_instrument(view), **shown(drawn))
 
 
 def _verdict(view: RunView) -> dict[str, Any]:
@@ -147,33 +119,3 @@ def _instrument(view: RunView) -> dict[str, Any]:
         "number": number,
         "share": share,
     }
-
-
-def _table(frame: pl.DataFrame) -> dict[str, Any]:
-    rows = [[_cell(value) for value in row] for row in frame.head(TABLE_ROWS).iter_rows()]
-    return {"columns": frame.columns, "rows": rows, "left": max(frame.height - TABLE_ROWS, 0)}
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:,.5g}" if isinstance(value, float) else str(value)
-
-
-def _spec(figure: Figure) -> dict[str, Any]:
-    return to_spec(figure.chart, title=False)
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no infinity and no NaN: a chart leaves such a point out."""
-    if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-@functools.cache
-def _vega() -> Markup:
-    """Vega, Vega-Lite and their embedding as one script, from the installed package: about 0.9 MB, no request."""
-    return Markup(vlc.javascript_bundle("window.vegaEmbed = vegaEmbed;"))  # noqa: S704 - our own dependency, not data

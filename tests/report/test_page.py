@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 
 from storage.records import Verdict
-from tasks.report.html import embedded, render_html
+from tasks.report.html import render_html
+from tasks.report.pictures import embedded
 from tasks.report.record import repeat_command
 from tasks.report.view import RunView
 

@@ -1,0 +1,69 @@
+"""Figures on a page that opens offline: their specs as data, Vega once, and the numbers behind each as a table."""
+
+import functools
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import vl_convert as vlc
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from tasks.charts.theme import to_spec
+from tasks.report.figures import Figure
+
+HERE = Path(__file__).parent
+TABLE_ROWS = 400  # a table behind a chart is for reading; the rows themselves are in the sample log
+
+
+def environment() -> Environment:
+    """For the templates beside this file; everything that is not a template's own is escaped."""
+    return Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+
+
+def shown(drawn: Sequence[Figure]) -> dict[str, Any]:
+    """What `pictures.html.j2` and `draw.html.j2` need: figures, specs, vega."""
+    return {
+        "figures": [{"name": f.name, "title": f.title, "note": f.note, "table": _table(f.table)} for f in drawn],
+        "specs": embedded({figure.name: to_spec(figure.chart, title=False) for figure in drawn}),
+        "vega": _vega(),
+    }
+
+
+def embedded(value: Any) -> Markup:
+    """JSON that cannot end the script element it stands in, whatever strings it holds."""
+    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)  # noqa: S704 - escaped just above
+
+
+def _table(frame: pl.DataFrame) -> dict[str, Any]:
+    rows = [[_cell(value) for value in row] for row in frame.head(TABLE_ROWS).iter_rows()]
+    return {"columns": frame.columns, "rows": rows, "left": max(frame.height - TABLE_ROWS, 0)}
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.5g}" if isinstance(value, float) else str(value)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity and no NaN: a chart leaves such a point out."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@functools.cache
+def _vega() -> Markup:
+    """Vega, Vega-Lite and their embedding as one script, from the installed package: about 0.9 MB, no request."""
+    return Markup(vlc.javascript_bundle("window.vegaEmbed = vegaEmbed;"))  # noqa: S704 - our own dependency, not data
