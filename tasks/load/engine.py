@@ -155,6 +155,8 @@ class Engine:
 
     def _begin_drain(self) -> None:
         """From now on what is in flight has `drain_ns` to end."""
+        if self._timer is not None:
+            self._timer.cancel()
         if self._deadline is None:
             loop = asyncio.get_running_loop()
             self._deadline = loop.call_later(self._drain_ns / 1e9, self.give_up, Failure.CENSORED)
@@ -186,7 +188,7 @@ class Engine:
         while self._stopper.reason is None:
             head = agenda.head()
             if head is None:
-                if not await self._until_turn(agenda, wake):
+                if not await self._until_turn(agenda):
                     break
                 continue
             due, position = head
@@ -240,25 +242,27 @@ class Engine:
             if self._agenda.ended(position, exchange.end_ns - self.tally.t0) and self._wake is not None:
                 self._wake.cut()
 
-    async def _until_turn(self, agenda: Agenda, wake: Wake) -> bool:
-        """Wait for a turn to come due; False where none is left, or none came in the time that a drain has."""
-        deadline = self._clock() + self._drain_ns
+    async def _until_turn(self, agenda: Agenda) -> bool:
+        """Wait for something in flight that a turn waits for; whether there is a turn. The timeouts of a request say
+        how long that may take: the time of a drain begins when nothing is left to send."""
         while agenda.waiting and agenda.head() is None and self._stopper.reason is None:
-            if not await wake.until(deadline):
-                return False
+            await self._something_ended()
         return agenda.head() is not None
 
     async def _until_room(self, max_in_flight: int) -> None:
         while len(self._in_flight) >= max_in_flight and self._stopper.reason is None:
-            self._room = asyncio.get_running_loop().create_future()
-            await self._room
+            await self._something_ended()
+
+    async def _something_ended(self) -> None:
+        self._room = asyncio.get_running_loop().create_future()
+        await self._room
 
     async def _drain(self) -> None:
         """Wait for what is in flight; what is left at the deadline is kept as censored, at its age."""
         self._agenda = None
+        self._end_timers()
         if self._in_flight:
             await asyncio.wait([e.done for e in self._in_flight], timeout=self._drain_ns / 1e9)
-        self._end_timers()
         self.give_up(Failure.CENSORED)
         await asyncio.sleep(0)  # let the callbacks of those just ended run
 
