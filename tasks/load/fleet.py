@@ -1,119 +1,277 @@
-"""One leg in a worker process of its own: no Prefect, no other threads, a frozen collector.
+"""One leg over some workers: how many, what each may spend, one agreed start, and what becomes of a lost one.
 
-The worker lives as long as the run. The seam for more of them is the executor: anything that is a
-`concurrent.futures.Executor` and can run `_run` on a LegSpec.
+The seam is the executor: a worker is any `concurrent.futures.Executor` with one process behind it (see workers.py).
 """
 
 import asyncio
 import contextlib
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+import math
+from collections.abc import Callable
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter_ns
 from types import TracebackType
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
-from storage.errors import GatebenchError
 from storage.records import Leg
+from tasks.load import leg as whole
+from tasks.load import shard
+from tasks.load.clock import Offset
+from tasks.load.leg import Lost
+from tasks.load.shard import Done, Ready
 from tasks.load.spec import LegSpec
+from tasks.load.workers import Crew, Processes, Worker, WorkerDied
+
+__all__ = ["Fleet", "WorkerDied"]
+
+T = TypeVar("T")
+_BUSY = 0.5  # `auto` keeps each worker below this share of its calibrated ceiling
+_LEAD_NS = 50_000_000  # from the choice of the start to the start
+_LOOK_S = 0.5  # how often a worker is looked for that may be gone without its executor knowing
+_END_S = 5.0  # how long an interrupted worker may take to end
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-class WorkerDied(GatebenchError):
-    """The worker process ended in the middle of a leg; the rows it had flushed are on disk."""
+def wanted(spec: LegSpec, rate_rps: float | None, most: int | None) -> int:
+    """Workers for a leg where the plan says auto: as many as keep each below half of the calibrated ceiling at the rate
+    asked for, at most one a core; one in a closed loop, whose rate nobody knows beforehand."""
+    if rate_rps is None or spec.ceiling_rps is None or spec.loop == "closed":
+        return 1
+    return max(1, min(most or 1, math.ceil(rate_rps / (_BUSY * spec.ceiling_rps))))
 
 
-def _begin() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+def at_most(spec: LegSpec) -> int:
+    """More workers than this would have nothing to do, or nothing to spend."""
+    limits = [spec.max_in_flight] if spec.loop == "open" else [spec.level, spec.requests]
+    limits += [n for n in (spec.budget.requests, spec.budget.output_tokens) if n is not None]
+    return max(1, min(limits))
 
 
-def _warm() -> int:
-    import tasks.load.leg  # noqa: F401, PLC0415 - imported here so that the first leg does not wait for it
+def split(spec: LegSpec, shards: int) -> list[LegSpec]:
+    """The leg's spec for each worker. Budgets, `max_in_flight` and the least number of requests that the breaker looks
+    at are dealt out evenly, so that all workers together keep to the plan's; its share, its window and the wall time
+    stay as they are."""
+    budget, breaker = spec.budget, spec.breaker
+    return [
+        replace(
+            spec,
+            shard=k,
+            shards=shards,
+            max_in_flight=max(1, _part(spec.max_in_flight, k, shards)),
+            breaker=replace(breaker, min_requests=math.ceil(breaker.min_requests / shards)),
+            budget=replace(
+                budget,
+                requests=None if budget.requests is None else _part(budget.requests, k, shards),
+                output_tokens=None if budget.output_tokens is None else _part(budget.output_tokens, k, shards),
+                usd=None if budget.usd is None else budget.usd / shards,
+            ),
+        )
+        for k in range(shards)
+    ]
 
-    return os.getpid()
+
+def _part(total: int, k: int, shards: int) -> int:
+    return total // shards + (k < total % shards)
 
 
-def _run(spec: LegSpec) -> Leg:
-    from tasks.load.leg import run  # noqa: PLC0415 - see _warm
+@dataclass(slots=True)
+class _Hand:
+    """A worker with its part of the leg at hand."""
 
-    return run(spec)
+    worker: Worker
+    spec: LegSpec
+    clock: Offset
+    ready: Ready
+    future: "Future[Done] | None" = None
+    gone: str | None = None  # why it was lost
+    stuck: bool = False  # lost although its process lives
+    error: Exception | None = None
 
 
-@contextlib.contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+_Tasks = dict["asyncio.Task[bool]", _Hand]
 
 
 class Fleet:
-    """`async with Fleet() as fleet: leg = await fleet.run(spec)`; one leg at a time."""
+    """`async with Fleet() as fleet: leg = await fleet.run(spec)`; one leg at a time.
 
-    def __init__(self) -> None:
-        self._executor: ProcessPoolExecutor | None = None
-        self._pid: int | None = None
+    `workers` None: auto. `connect` makes the crew of other machines; a leg at a loopback address is not for them, but
+    for those of them on this machine and else for `home`, by default processes made for it.
+    """
+
+    def __init__(
+        self, workers: int | None = None, connect: Callable[[], Crew] | None = None, home: Crew | None = None
+    ) -> None:
+        self._asked = workers
+        self._connect = connect
+        self._home: Crew = Processes() if home is None else home
+        self._away: Crew | None = None
 
     async def __aenter__(self) -> "Fleet":
-        await self._start()
+        if self._connect is not None:
+            self._away = await asyncio.to_thread(self._connect)
+        else:
+            await asyncio.to_thread(self._home.have, 1, "")
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        self.stop()
+        await asyncio.to_thread(self.close)
 
-    async def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._executor = ProcessPoolExecutor(1, mp_context=context, initializer=_begin)
-        with _environment("POLARS_MAX_THREADS", "1"):  # writing samples must not take every core
-            warming = self._executor.submit(_warm)  # the process is made here and inherits it
-        self._pid = await asyncio.wrap_future(warming)
+    def close(self) -> None:
+        for crew in (self._home, self._away):
+            if crew is not None:
+                crew.close()
 
     async def run(self, spec: LegSpec) -> Leg:
-        """The leg's result. Raises what the leg raised, or WorkerDied; cancelling stops the leg and keeps its rows."""
-        if self._executor is None:
-            await self._start()
-        assert self._executor is not None
+        """The leg's result; its rows and `leg.json` are on disk then. A lost worker makes it invalid and stops the
+        others. Raises what the leg raised, or WorkerDied where no worker is left; cancelling stops the leg and keeps
+        its rows."""
+        whole.make_folder(Path(spec.folder))
+        hands = await self._prepared(spec)
+        t0 = perf_counter_ns() + _LEAD_NS + max(hand.clock.uncertainty_ns for hand in hands) * 4
+        for hand in hands:
+            hand.future = self._submit(hand.worker, shard.begin, spec.leg_id, t0 + hand.clock.ns)
+        tasks = {asyncio.ensure_future(self._ended(hand)): hand for hand in hands}
         try:
-            future = self._executor.submit(_run, spec)
-            return await asyncio.shield(asyncio.wrap_future(future))
+            await self._until_ended(tasks)
         except asyncio.CancelledError:
-            await self._interrupt(future)
+            halting = asyncio.ensure_future(self._halt(tasks))
+            while not halting.done():
+                with contextlib.suppress(asyncio.CancelledError):  # we are ending already, within _END_S
+                    await asyncio.shield(halting)
+            self._close(spec, hands)
             raise
-        except BrokenProcessPool:
-            self.stop()
-            raise WorkerDied(
-                f"the load worker died in leg {spec.leg_id}; rows up to its last second are in {spec.folder}"
-            ) from None
+        return self._close(spec, hands)
 
-    async def _interrupt(self, future: "Future[Leg]") -> None:
-        """Ask the worker to end its leg, and wait until it has."""
-        self._signal()
+    # --- before the start
+
+    async def _prepared(self, spec: LegSpec) -> list[_Hand]:
+        """Every worker has read the workload and waits. A worker that died since the last leg is replaced, once."""
+        for again in (True, False):
+            crew, workers = await self._workers(spec)
+            specs = split(spec, len(workers))
+            clocks = [await asyncio.to_thread(worker.clock) for worker in workers]
+            futures = [self._submit(w, shard.prepare, s) for w, s in zip(workers, specs, strict=True)]
+            hands, dead = [], []
+            for worker, part, clock, future in zip(workers, specs, clocks, futures, strict=True):
+                try:
+                    ready = await self._result(worker, future)
+                except WorkerDied as error:
+                    if not again:
+                        raise
+                    dead.append((worker, error))
+                else:
+                    hands.append(_Hand(worker, part, clock, ready))
+            for worker, _ in dead:
+                crew.drop(worker)
+            if not dead:
+                break
+        return hands
+
+    async def _workers(self, spec: LegSpec) -> tuple[Crew, list[Worker]]:
+        key = spec.target.api_key_env
+        crew = self._away if self._away is not None else self._home
+        if spec.series == "calibration":
+            count = 1
+        elif self._asked is not None:
+            count = self._asked
+        else:
+            count = wanted(spec, await self._rate(crew, spec), crew.most)
+        count = min(count, at_most(spec))
+        workers = await asyncio.to_thread(crew.have, count, key)
+        if crew is not self._home and urlsplit(spec.target.url).hostname in _LOOPBACK:
+            workers = [worker for worker in workers if worker.near]  # loopback is this machine, and no other
+            if not workers:
+                crew, workers = self._home, await asyncio.to_thread(self._home.have, 1, key)
+        return crew, workers
+
+    async def _rate(self, crew: Crew, spec: LegSpec) -> float | None:
+        """What the leg asks for, a second: where it has no rate of its own, its busiest second's, told by a worker."""
+        if spec.loop == "closed" or spec.ceiling_rps is None or crew.most == 1:
+            return None
+        (worker,) = await asyncio.to_thread(crew.have, 1, spec.target.api_key_env)
+        return await self._result(worker, self._submit(worker, shard.busiest_rps, spec))
+
+    # --- while it runs
+
+    async def _until_ended(self, tasks: _Tasks) -> None:
+        """Every worker. One that is lost, or was stopped by more than its part of the budget, stops the others."""
+        waiting = set(tasks)
+        while waiting:
+            ended, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if waiting and any(task.result() for task in ended):
+                return await self._halt(tasks)
+
+    async def _ended(self, hand: _Hand) -> bool:
+        """Whether its end is the end of the leg."""
+        assert hand.future is not None
         try:
-            with contextlib.suppress(asyncio.TimeoutError, GatebenchError, asyncio.CancelledError):
-                await asyncio.wait_for(asyncio.wrap_future(future), timeout=5)
-        except BrokenProcessPool:  # it was not yet, or no longer, in the leg
-            self.stop()
+            done = await self._result(hand.worker, hand.future)
+        except WorkerDied as error:
+            hand.gone = str(error)
+        except Exception as error:  # `_close` raises it, when all have ended
+            hand.error = error
+        else:
+            return done.stopped not in (None, "budget")
+        return True
 
-    def _signal(self) -> None:
-        if self._pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGTERM)
+    async def _halt(self, tasks: _Tasks) -> None:
+        """Stop those that still run, and wait until they have ended; who does not is given up."""
+        running = {task for task in tasks if not task.done()}
+        await asyncio.gather(*(asyncio.to_thread(tasks[task].worker.interrupt) for task in running))
+        if running:
+            _, running = await asyncio.wait(running, timeout=_END_S)
+        for task in running:
+            task.cancel()
+            tasks[task].gone = f"it did not end within {_END_S:.0f} s of being told to"
+            tasks[task].stuck = True
 
-    def stop(self) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(wait=False, cancel_futures=True)
-        self._executor = self._pid = None
+    def _close(self, spec: LegSpec, hands: list[_Hand]) -> Leg:
+        """`leg.json`, once all have ended. Raises what a worker raised."""
+        parts: list[Done | Lost] = []
+        for hand in hands:
+            assert hand.future is not None
+            if hand.gone is not None:
+                self._drop(hand)
+                parts.append(whole.what_is_left(hand.spec, hand.spec.shard, hand.gone))
+            elif hand.error is None:
+                parts.append(hand.future.result())
+        error = next((hand.error for hand in hands if hand.error is not None), None)
+        if error is not None:
+            raise error
+        leg = whole.merge(spec, [hand.ready for hand in hands], parts, {h.spec.shard: h.clock for h in hands})
+        whole.write_leg(Path(spec.folder), leg)
+        return leg
+
+    def _drop(self, hand: _Hand) -> None:
+        if hand.future is not None:
+            hand.future.cancel()  # a worker started anew under the old address must not begin it
+        for crew in (self._home, self._away):
+            if crew is not None:
+                crew.drop(hand.worker, stuck=hand.stuck)
+
+    # --- one task of one worker
+
+    def _submit(self, worker: Worker, work: Callable[..., T], *args: Any) -> "Future[T]":
+        try:
+            return worker.executor.submit(work, *args)
+        except (BrokenProcessPool, RuntimeError) as error:
+            failed: Future[T] = Future()
+            failed.set_exception(error)
+            return failed
+
+    async def _result(self, worker: Worker, future: "Future[T]") -> T:
+        """What the task gave or raised; WorkerDied where its process has ended."""
+        coming = asyncio.wrap_future(future)
+        while not coming.done():
+            await asyncio.wait([coming], timeout=_LOOK_S)
+            if not coming.done() and not await asyncio.to_thread(worker.alive):
+                raise WorkerDied("its process ended")
+        if coming.cancelled():
+            raise WorkerDied("its task was taken away")
+        error = coming.exception()
+        if isinstance(error, BrokenProcessPool) or type(error).__name__ == "KilledWorker":
+            raise WorkerDied("its process ended")
+        return coming.result()

@@ -1,149 +1,109 @@
-"""One leg, whole: a LegSpec in, rows and `leg.json` on disk, a Leg out. Runs in a worker process, without Prefect."""
+"""One leg, whole: the parts that its workers did are put together into a Leg and `leg.json`. Without Prefect."""
 
-import asyncio
 import json
-import signal
-import ssl
-import sys
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter_ns
 
-import httpx
+import polars as pl
 
 from storage.errors import StorageError
-from storage.records import Failure, Health, Leg, Series, Validity
-from tasks.load import health, schedule
-from tasks.load.clock import make_wake
-from tasks.load.engine import Engine, Tally
-from tasks.load.limits import Stopper
-from tasks.load.other import HttpxSender
-from tasks.load.requests import Arrivals, Requests
-from tasks.load.sink import Sink
+from storage.records import Health, Leg, Phase, Series, Validity, Worker
+from tasks.load import health, shard
+from tasks.load.clock import Offset
+from tasks.load.shard import Done, Ready
 from tasks.load.spec import LegSpec
-from tasks.load.wire import Limits, WireTransport
 
 ENGINE_VERSION = 1  # goes up only when a benchmark shows that measurements move
-_GIVE_UP_S = 1.0
+_LEAD_NS = 20_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A worker that never came back: what it left on disk, of its measured requests, and of all."""
+
+    shard: int
+    why: str
+    rows: int
+    measured: int
+    ok: int
+    failed: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """Sums over the workers."""
+
+    rows: int
+    measured: int
+    ok: int
+    failed: dict[str, int]
+    dropped: int
+    queued: int
+    achieved_rps: float | None
 
 
 def run(spec: LegSpec) -> Leg:
-    """Run the leg on uvloop where it is installed. SIGTERM stops issuing, drains for a second and keeps the rows."""
-    sys.setswitchinterval(0.0005)  # the sink's thread must not hold the loop up for the usual 5 ms
-    try:
-        import uvloop  # noqa: PLC0415 - absent on some platforms
-    except ImportError:
-        return asyncio.run(run_leg(spec))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(run_leg(spec))
-
-
-async def run_leg(spec: LegSpec) -> Leg:
-    loop = asyncio.get_running_loop()
-    arrivals = Arrivals.read(spec.workload)
-    starts, order = _plan(spec, arrivals)
-    folder = Path(spec.folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise StorageError(f"cannot make {folder}: {error}; free some space or set another GATEBENCH_HOME") from None
-    sink = Sink(folder, _constants(spec), flush_s=spec.flush_s)
-    stopper = Stopper(spec.budget, spec.breaker, perf_counter_ns())
-    sender = _sender(spec)
-    engine = Engine(
-        sender, Requests(spec, arrivals), sink, stopper, label=spec.stream_label, drain_ns=int(spec.drain_s * 1e9)
-    )
-
-    def interrupt() -> None:
-        stopper.stop("interrupted", "interrupted")
-        loop.call_later(_GIVE_UP_S, engine.give_up, Failure.CANCELLED)
-
-    loop.add_signal_handler(signal.SIGTERM, interrupt)
-    probe = health.Probe(loop)
-    started_at = datetime.now(UTC).isoformat()
-    probe.start()
-    sink.follow(loop)
-    try:
-        if spec.loop == "closed":
-            await engine.closed_loop(spec.level, spec.requests, order)
-        else:
-            await _open(spec, engine, starts, order)
-    finally:
-        cpu_s, wall_s = probe.stop()
-        loop.remove_signal_handler(signal.SIGTERM)
-        try:
-            sink.close()
-        finally:
-            await sender.aclose()
-    found = health.health(
-        probe,
-        engine.tally.lags_ns,
-        cpu_s=cpu_s,
-        wall_s=wall_s,
-        offered_rps=_offered(spec, starts),
-        achieved_rps=_achieved(spec, engine.tally),
-    )
-    leg = replace(
-        _leg(spec, engine.tally, stopper, found),
-        scheduled=_scheduled(spec, starts),
-        rows=sink.rows,
-        started_at=started_at,
-        duration_s=wall_s,
-    )
-    leg = replace(leg, lost=max(0, leg.scheduled - leg.measured - leg.dropped))
-    write_leg(folder, leg)
+    """The whole leg in this process, on uvloop where it is installed. SIGTERM stops it and keeps the rows."""
+    make_folder(Path(spec.folder))
+    ready = shard.prepare(spec)
+    done = shard.begin(spec.leg_id, perf_counter_ns() + _LEAD_NS)
+    leg = merge(spec, [ready], [done], {})
+    write_leg(Path(spec.folder), leg)
     return leg
 
 
-def _plan(spec: LegSpec, arrivals: Arrivals) -> tuple[list[int], list[int]]:
-    """(intended starts in ns, empty in a closed loop; which arrival each request is made from, cycled)."""
-    if spec.loop == "closed":
-        return [], schedule.order(spec.seed, spec.block, spec.level, len(arrivals))
-    if spec.rate_rps is not None and spec.duration_s is not None:
-        starts = schedule.constant(spec.rate_rps, spec.warmup_s + spec.duration_s)
-        return starts, schedule.order(spec.seed, spec.block, spec.level, len(arrivals))
-    return schedule.recorded(arrivals.offset_ns, spec.speed), list(range(len(arrivals)))
-
-
-def _sender(spec: LegSpec) -> WireTransport | HttpxSender:
-    limits = Limits.seconds(*spec.timeouts_s)
-    if spec.target.transport == "wire":
-        secure = spec.target.url.lower().startswith("https:")
-        return WireTransport(limits, tls=ssl.create_default_context() if secure else None)
-    pool = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    return HttpxSender(httpx.AsyncHTTPTransport(limits=pool), limits)
-
-
-async def _open(spec: LegSpec, engine: Engine, starts: list[int], order: list[int]) -> None:
-    wake = make_wake(asyncio.get_running_loop())
+def make_folder(folder: Path) -> None:
+    """The leg's folder, empty of parts: rows of an earlier try that was never closed are moved into `unfinished-<n>`
+    in it, where no reader of the run takes them for rows of this one. Raises StorageError."""
     try:
-        await engine.open_loop(
-            starts,
-            order,
-            wake,
-            warmup_ns=int(spec.warmup_s * 1e9),
-            max_in_flight=spec.max_in_flight,
-            on_full=spec.on_full,
-        )
-    finally:
-        wake.close()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if (folder / "leg.json").exists():
+            raise StorageError(f"{folder} is a closed leg; measuring it again would double its rows: start a new run")
+        left = [*folder.glob("part-*"), *folder.glob("ended-*")]
+        if left:
+            aside = folder / f"unfinished-{len(list(folder.glob('unfinished-*'))):d}"
+            aside.mkdir(mode=0o700)
+            for file in left:
+                file.rename(aside / file.name)
+    except OSError as error:
+        raise StorageError(f"cannot make {folder}: {error}; free some space or set another GATEBENCH_HOME") from None
 
 
-def _constants(spec: LegSpec) -> dict[str, str | int]:
-    return {
-        "trial_id": spec.trial_id,
-        "leg_id": spec.leg_id,
-        "attempt": spec.attempt,
-        "block": spec.block,
-        "target": spec.target.name,
-        "level": spec.level,
-        "shard": 0,
-    }
+def what_is_left(spec: LegSpec, number: int, why: str) -> Lost:
+    """What a worker that is gone has left on disk: every part it closed can be read."""
+    folder = Path(spec.folder)
+    begins = shard.stem(number, spec.shards)
+    for half in folder.glob(f"{begins}-*.tmp"):
+        half.unlink(missing_ok=True)
+    parts = sorted(folder.glob(f"{begins}-*.parquet"))
+    if not parts:
+        return Lost(number, why, 0, 0, 0, {})
+    rows = pl.concat([pl.read_parquet(part, columns=["phase", "failure"]) for part in parts])
+    measured = rows.filter(pl.col("phase") == Phase.MEASURED)
+    failed = dict(measured.drop_nulls("failure").group_by("failure").len().rows())
+    return Lost(number, why, rows.height, measured.height, measured["failure"].null_count(), failed)
 
 
-def _leg(spec: LegSpec, tally: Tally, stopper: Stopper, found: Health) -> Leg:
-    validity, reasons = _validity(spec, tally, stopper, found)
+def merge(spec: LegSpec, ready: Sequence[Ready], parts: Sequence[Done | Lost], clocks: Mapping[int, Offset]) -> Leg:
+    """`spec` is the whole leg's; `ready` and `parts` have one entry a worker, in the same order; `clocks`, by shard,
+    tells those whose clock is not ours."""
+    done = [part for part in parts if isinstance(part, Done)]
+    lost = [part for part in parts if isinstance(part, Lost)]
+    counts = _sum(spec, parts, done)
+    offered = ready[0].offered_rps
+    found = health.health(
+        [part.vitals for part in done],
+        budget_ms=spec.health.suspect_lag_p99_ms,
+        offered_rps=offered,
+        achieved_rps=counts.achieved_rps,
+    )
+    ended = _ended(done, bool(lost))
+    validity, reasons = _validity(spec, counts, ended, found, done, lost, ready)
+    scheduled = sum(one.scheduled for one in ready)
     return Leg(
         run_id=spec.run_id,
         trial_id=spec.trial_id,
@@ -159,57 +119,119 @@ def _leg(spec: LegSpec, tally: Tally, stopper: Stopper, found: Health) -> Leg:
         model=spec.target.model,
         seed=spec.seed,
         workload_id=spec.workload_id,
-        started_at="",
-        duration_s=0.0,
-        scheduled=0,
-        rows=0,
-        measured=tally.measured,
-        ok=tally.ok,
-        failed=tally.failed,
-        dropped=tally.dropped,
-        lost=0,
+        started_at=min((part.started_at for part in done), default=""),
+        duration_s=max((part.vitals.wall_s for part in done), default=0.0),
+        scheduled=scheduled,
+        rows=counts.rows,
+        measured=counts.measured,
+        ok=counts.ok,
+        failed=counts.failed,
+        dropped=counts.dropped,
+        lost=max(0, scheduled - counts.measured - counts.dropped),
         validity=validity,
         reasons=reasons,
-        stopped=stopper.reason,
+        stopped=None if ended is None else ended.stopped,
         health=found,
-        target_headers=tally.target_headers,
+        target_headers=next((part.target_headers for part in done if part.target_headers), {}),
         engine_version=ENGINE_VERSION,
+        workers=[_worker(spec, r, part, clocks) for r, part in zip(ready, parts, strict=True)],
     )
 
 
-def _scheduled(spec: LegSpec, starts: list[int]) -> int:
-    """Requests the measured phase is meant to have."""
-    return spec.requests if spec.loop == "closed" else sum(1 for s in starts if s >= int(spec.warmup_s * 1e9))
+def _sum(spec: LegSpec, parts: Sequence[Done | Lost], done: Sequence[Done]) -> _Counts:
+    failed: Counter[str] = Counter()
+    for part in parts:
+        failed.update(part.failed)
+    return _Counts(
+        rows=sum(part.rows for part in parts),
+        measured=sum(part.measured for part in parts),
+        ok=sum(part.ok for part in parts),
+        failed=dict(failed),
+        dropped=sum(part.dropped for part in done),
+        queued=sum(part.queued for part in done),
+        achieved_rps=_achieved(spec, done),
+    )
 
 
-def _offered(spec: LegSpec, starts: list[int]) -> float | None:
-    scheduled = _scheduled(spec, starts)
-    if spec.loop == "closed" or scheduled < 2:
-        return None
-    return (scheduled - 1) / max((starts[-1] - starts[-scheduled]) / 1e9, 1e-9)
-
-
-def _achieved(spec: LegSpec, tally: Tally) -> float | None:
+def _achieved(spec: LegSpec, done: Sequence[Done]) -> float | None:
     """Open loop: rate of sending. Closed loop: Little's law, concurrency / mean latency."""
     if spec.loop == "closed":
-        return spec.level * tally.measured / (tally.latency_ns / 1e9) if tally.latency_ns else None
-    span = tally.last_sent_ns - tally.first_sent_ns
-    return (len(tally.lags_ns) + tally.queued - 1) / (span / 1e9) if span > 0 else None
+        latency = sum(part.latency_ns for part in done)
+        return spec.level * sum(part.measured for part in done) / (latency / 1e9) if latency else None
+    sending = [part for part in done if part.vitals.lags.count + part.queued]
+    if not sending:
+        return None
+    sent = sum(part.vitals.lags.count + part.queued for part in sending)
+    span = max(part.last_sent_ns for part in sending) - min(part.first_sent_ns for part in sending)
+    return (sent - 1) / (span / 1e9) if span > 0 else None
 
 
-def _validity(spec: LegSpec, tally: Tally, stopper: Stopper, found: Health) -> tuple[Validity, list[str]]:
+def _ended(done: Sequence[Done], lost: bool) -> Done | None:
+    """The worker that was stopped first by something; the others were stopped because of it."""
+    stopped = [part for part in done if part.stopped is not None]
+    first = next((part for part in stopped if part.stopped != "interrupted"), None)
+    return first if first is not None or lost else next(iter(stopped), None)
+
+
+def _validity(
+    spec: LegSpec,
+    counts: _Counts,
+    ended: Done | None,
+    found: Health,
+    done: Sequence[Done],
+    lost: Sequence[Lost],
+    ready: Sequence[Ready],
+) -> tuple[Validity, list[str]]:
+    names = {one.shard: one.name for one in ready}
+    gone = [
+        f"lost worker {part.shard} of {len(ready)}, {names[part.shard]}: {part.why}; {part.rows} of its rows are kept"
+        for part in lost
+    ]
     if spec.series == Series.CALIBRATION:  # meant to find the limit
-        return Validity.VALID, []
-    if tally.queued or stopper.reason is not None:
+        return (Validity.INVALID, gone) if gone else (Validity.VALID, [])
+    if counts.queued or ended is not None or lost:
         found = replace(found, offered_rps=None)  # not the generator's doing
-    validity, reasons = health.judge(found, spec.health, failed=tally.failed, ceiling_rps=spec.ceiling_rps)
-    if tally.queued or tally.dropped:
-        word = "dropped" if tally.dropped else "sent late"
-        reasons.append(f"max_in_flight ({spec.max_in_flight}) was reached: {tally.queued + tally.dropped} {word}")
+    ceiling = None if spec.ceiling_rps is None else spec.ceiling_rps * len(ready)
+    limits = spec.health
+    if spec.spin:  # it takes all the CPU there is; the lags tell whether that was enough
+        limits = replace(limits, suspect_cpu_share=math.inf, invalid_cpu_share=math.inf)
+    validity, reasons = health.judge(found, limits, failed=counts.failed, ceiling_rps=ceiling)
+    late = [part for part in done if part.late_ns / 1e6 > spec.health.invalid_lag_p99_ms]
+    if late and len(ready) > 1:
+        reasons.append(f"generator: worker {late[0].shard} began {late[0].late_ns / 1e6:.0f} ms after the agreed start")
+        validity = Validity.INVALID
+    if counts.queued or counts.dropped:
+        word = "dropped" if counts.dropped else "sent late"
+        reasons.append(f"max_in_flight ({spec.max_in_flight}) was reached: {counts.queued + counts.dropped} {word}")
         validity = Validity.SUSPECT if validity is Validity.VALID else validity
-    if stopper.reason is not None:
-        return Validity.INVALID, [stopper.detail or stopper.reason, *reasons]
-    return validity, reasons
+    if ended is not None:
+        reasons = [ended.detail or ended.stopped or "", *reasons]
+    return (Validity.INVALID, gone + reasons) if gone or ended is not None else (validity, reasons)
+
+
+def _worker(spec: LegSpec, ready: Ready, part: Done | Lost, clocks: Mapping[int, Offset]) -> Worker:
+    clock = clocks.get(part.shard, Offset(0, 0))
+    one = None
+    if isinstance(part, Done):
+        one = health.health(
+            [part.vitals], budget_ms=spec.health.suspect_lag_p99_ms, offered_rps=None, achieved_rps=_achieved_by(part)
+        )
+    return Worker(
+        shard=part.shard,
+        name=ready.name,
+        rows=part.rows,
+        measured=part.measured,
+        health=one,
+        lost=isinstance(part, Lost),
+        late_ms=round(part.late_ns / 1e6, 3) if isinstance(part, Done) else None,
+        clock_offset_ms=round(clock.ns / 1e6, 6),
+        clock_uncertainty_ms=round(clock.uncertainty_ns / 1e6, 6),
+    )
+
+
+def _achieved_by(part: Done) -> float | None:
+    sent, span = part.vitals.lags.count + part.queued, part.last_sent_ns - part.first_sent_ns
+    return (sent - 1) / (span / 1e9) if sent > 1 and span > 0 else None
 
 
 def write_leg(folder: Path, leg: Leg) -> None:
@@ -218,5 +240,7 @@ def write_leg(folder: Path, leg: Leg) -> None:
     try:
         aside.write_text(json.dumps(asdict(leg), indent=1), encoding="utf-8")
         aside.rename(folder / "leg.json")
+        for file in folder.glob("ended-*"):
+            file.unlink()
     except OSError as error:
         raise StorageError(f"cannot write {folder}/leg.json: {error}; free some space") from None

@@ -33,6 +33,9 @@ class HealthLimits:
     invalid_cpu_share: float = 0.97
     invalid_achieved_share: float = 0.95
     ceiling_share: float = 0.8
+    suspect_gc_share: float = 0.02
+    suspect_files_share: float = 0.9
+    suspect_ports_share: float = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,9 @@ class LegSpec:
     timeouts_s: tuple[float, float, float, float] = (10.0, 120.0, 60.0, 600.0)  # connect, first byte, idle, total
     drain_s: float = 30.0
     flush_s: float = 1.0
-    ceiling_rps: float | None = None  # calibrated; None: not yet known
+    ceiling_rps: float | None = None  # calibrated, of one worker; None: not yet known
+    shard: int = 0  # which stripe of the leg this worker has
+    shards: int = 1
     health: HealthLimits = HealthLimits()
     breaker: BreakerSpec = BreakerSpec()
     budget: BudgetSpec = BudgetSpec()

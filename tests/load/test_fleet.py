@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from storage.errors import UsageError
-from tasks.load.fleet import Fleet, WorkerDied
+from tasks.load.fleet import Fleet
+from tasks.load.workers import Processes
 
 
 async def until_rows_are_on_disk(folder: str) -> None:
@@ -20,17 +21,16 @@ async def until_rows_are_on_disk(folder: str) -> None:
     pytest.fail("no part was closed")
 
 
-def worker_of(fleet: Fleet) -> int:
-    assert fleet._executor is not None
-    (pid,) = fleet._executor._processes
-    return pid
+def pids(crew: Processes, count: int = 1) -> list[int]:
+    return [worker.hello.pid for worker in crew.have(count, "")]
 
 
 async def test_a_cancelled_leg_keeps_its_rows_is_marked_and_the_worker_goes_on(sim, leg_spec, rows_of, tmp_path):
     sim.configure(slots=0, service_ms=5.0)
     spec = leg_spec(sim.url, requests=1_000_000, flush_s=0.05)
-    async with Fleet() as fleet:
-        worker = worker_of(fleet)
+    crew = Processes()
+    async with Fleet(home=crew) as fleet:
+        (worker,) = pids(crew)
         task = asyncio.create_task(fleet.run(spec))
         await until_rows_are_on_disk(spec.folder)
         task.cancel()
@@ -46,7 +46,7 @@ async def test_a_cancelled_leg_keeps_its_rows_is_marked_and_the_worker_goes_on(s
         assert rows.height == manifest["rows"] == sim.stats()["requests"]
         assert manifest["lost"] == 1_000_000 - manifest["measured"]
         again = leg_spec(sim.url, folder=str(tmp_path / "again"))
-        assert ((await fleet.run(again)).ok, worker_of(fleet)) == (12, worker)
+        assert ((await fleet.run(again)).ok, pids(crew)) == (12, [worker])
 
 
 async def test_an_interrupt_does_not_wait_for_answers_that_never_come_nor_for_a_far_start(sim, leg_spec, rows_of):
@@ -64,32 +64,39 @@ async def test_an_interrupt_does_not_wait_for_answers_that_never_come_nor_for_a_
     assert json.loads((Path(spec.folder) / "leg.json").read_text())["stopped"] == "interrupted"
 
 
-async def test_a_killed_worker_is_told_its_closed_parts_can_be_read_and_the_next_leg_has_a_new_one(
+async def test_a_killed_worker_makes_the_leg_invalid_keeps_its_closed_parts_and_the_next_leg_has_a_new_one(
     sim, leg_spec, rows_of, tmp_path
 ):
     spec = leg_spec(sim.url, requests=1_000_000, flush_s=0.05)
-    async with Fleet() as fleet:
-        worker = worker_of(fleet)
+    crew = Processes()
+    async with Fleet(home=crew) as fleet:
+        (worker,) = pids(crew)
         task = asyncio.create_task(fleet.run(spec))
         await until_rows_are_on_disk(spec.folder)
         os.kill(worker, signal.SIGKILL)
-        with pytest.raises(WorkerDied, match=r"died in leg leg; rows up to its last second are in "):
-            await task
+        leg = await task
         rows = rows_of(spec)
-        assert rows.height > 0
+        assert (leg.validity, leg.stopped) == ("invalid", None)
+        assert leg.reasons[0].startswith("lost worker 0 of 1, ")
+        assert f"process {worker}" in leg.reasons[0]
+        assert rows.height == leg.rows > 0
         assert rows["seq"].is_unique().all()
-        assert not (Path(spec.folder) / "leg.json").exists()
-        assert (await fleet.run(leg_spec(sim.url, folder=str(tmp_path / "again")))).ok == 12
-        assert worker_of(fleet) != worker
+        assert leg.measured + leg.lost == 1_000_000
+        assert leg.ok + sum(leg.failed.values()) == leg.measured
+        assert sim.stats()["requests"] - rows.height < 3 * 1000  # 0.05 s at far below 60,000/s
+        again = await fleet.run(leg_spec(sim.url, folder=str(tmp_path / "again")))
+        assert (again.ok, again.validity) == (12, "valid")
+        assert pids(crew) != [worker]
 
 
-async def test_a_worker_that_died_between_legs_is_told_too(sim, leg_spec):
-    async with Fleet() as fleet:
-        os.kill(worker_of(fleet), signal.SIGKILL)
+async def test_a_worker_that_died_between_legs_is_replaced(sim, leg_spec):
+    crew = Processes()
+    async with Fleet(home=crew) as fleet:
+        (worker,) = pids(crew)
+        os.kill(worker, signal.SIGKILL)
         await asyncio.sleep(0.2)
-        with pytest.raises(WorkerDied):
-            await fleet.run(leg_spec(sim.url))
         assert (await fleet.run(leg_spec(sim.url))).ok == 12
+        assert pids(crew) != [worker]
 
 
 async def test_a_legs_own_error_comes_back_as_itself(leg_spec, tmp_path):
@@ -99,8 +106,9 @@ async def test_a_legs_own_error_comes_back_as_itself(leg_spec, tmp_path):
 
 
 async def test_the_worker_ends_with_its_fleet(sim, leg_spec):
-    async with Fleet() as fleet:
-        worker = worker_of(fleet)
+    crew = Processes()
+    async with Fleet(home=crew) as fleet:
+        (worker,) = pids(crew)
     for _ in range(500):
         if not Path(f"/proc/{worker}").exists():
             break

@@ -295,4 +295,4 @@ def test_a_workload_that_is_gone_is_a_usage_error(leg_spec, tmp_path):
     spec = replace(leg_spec(), workload=str(tmp_path / "gone.parquet"))
     with pytest.raises(UsageError, match="cannot read the workload"):
         run(spec)
-    assert not Path(spec.folder).exists()
+    assert list(Path(spec.folder).iterdir()) == []
