@@ -67,10 +67,3 @@ def test_both_logs_together_are_one_workload_in_time():
     workload = capture([LOGS / "litellm_standard_logging.jsonl", LOGS / "litellm_faults.jsonl"]).workload
     assert len(workload) == 358
     assert workload.frame["offset_ns"].is_sorted()
-
-
-def test_a_log_of_another_gateway_is_refused_with_what_it_holds():
-    from storage.errors import UsageError
-
-    with pytest.raises(UsageError, match=r"nginx_access\.jsonl: line 1 holds a JSON object with the fields"):
-        capture([LOGS / "nginx_access.jsonl"])

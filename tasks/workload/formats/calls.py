@@ -78,6 +78,11 @@ def tokens_of_response(size: int | None, stream: bool | None, cap: int | None = 
     return guess if cap is None else min(guess, cap)
 
 
+def counted(told: int | None, guess: int | None) -> tuple[int | None, bool]:
+    """A token count, and whether it is the guess."""
+    return (guess, guess is not None) if told is None else (told, False)
+
+
 def is_stream(content_type: Any, *, of_response: bool = True) -> bool | None:
     """What the Content-Type says of streaming. One that may be the request's own says it only where it is a stream."""
     if not isinstance(content_type, str):

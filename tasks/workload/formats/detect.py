@@ -12,8 +12,14 @@ from storage.errors import UsageError
 from tasks.workload.formats.adapter import Adapter
 from tasks.workload.formats.azure import Azure
 from tasks.workload.formats.burstgpt import BurstGPT
+from tasks.workload.formats.caddy import Caddy
+from tasks.workload.formats.envoy import Envoy
 from tasks.workload.formats.litellm import LiteLLM
+from tasks.workload.formats.openai import OpenAI
+from tasks.workload.formats.otlp import OTLP
+from tasks.workload.formats.spend_logs import SpendLogs
 from tasks.workload.formats.mooncake import Mooncake
+from tasks.workload.formats.nginx import Nginx
 
 GROUP = "gatebench.formats"  # entry points of packages that bring their own format: NAME = module:AdapterClass
 # The most telling first: of several that recognise a file, the first reads it.
@@ -22,9 +28,15 @@ ADAPTERS: Mapping[str, Adapter] = MappingProxyType(
         adapter.name: adapter
         for adapter in (
             LiteLLM(),
+            SpendLogs(),
+            OTLP(),
             Azure(),
             BurstGPT(),
             Mooncake(),
+            Caddy(),
+            Envoy(),
+            Nginx(),
+            OpenAI(),  # last: it takes many names
         )
     }
 )  # fmt: skip
