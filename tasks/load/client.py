@@ -4,6 +4,7 @@ ok = 2xx, and `[DONE]` or a finish reason, and at least one content, reasoning o
 Status alone lies: gateways answer 200 to a broken upstream in five ways.
 """
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -52,7 +53,14 @@ def to_sample(exchange: Exchange, tokens: TokenStream | None, asked: Asked, t0: 
         tokens.close(exchange.end_ns)
     facts = _judge(exchange, tokens)
     sent = exchange.sent_ns or exchange.started_ns
-    plain_token = exchange.end_ns if tokens is None and facts.failure is None else None
+    end = exchange.end_ns
+    first = answer = last = gaps = None
+    if tokens is not None:
+        first, answer, last = tokens.first_token_ns, tokens.first_answer_ns, tokens.last_token_ns
+        gaps = tokens.gaps_us
+    elif facts.failure is None:  # a plain answer comes whole
+        first = answer = last = end
+    dns, connected, tls, headers = exchange.dns_ns, exchange.connected_ns, exchange.tls_ns, exchange.headers_ns
     words = _gateway_words(exchange) if exchange.headers else _NO_WORDS
     return Sample(
         asked.seq,
@@ -60,15 +68,15 @@ def to_sample(exchange: Exchange, tokens: TokenStream | None, asked: Asked, t0: 
         asked.stream_label,
         asked.intended_ns - t0,
         sent - t0,
-        _since(exchange.dns_ns, t0),
-        _since(exchange.connected_ns, t0),
-        _since(exchange.tls_ns, t0),
-        _since(exchange.headers_ns, t0),
-        _since(tokens.first_token_ns if tokens is not None else plain_token, t0),
-        _since(tokens.first_answer_ns if tokens is not None else plain_token, t0),
-        _since(tokens.last_token_ns if tokens is not None else plain_token, t0),
-        exchange.end_ns - t0,
-        tokens.gaps_us if tokens is not None else None,
+        None if dns is None else dns - t0,
+        None if connected is None else connected - t0,
+        None if tls is None else tls - t0,
+        None if headers is None else headers - t0,
+        None if first is None else first - t0,
+        None if answer is None else answer - t0,
+        None if last is None else last - t0,
+        end - t0,
+        gaps,
         asked.stream,
         facts.input_tokens,
         facts.output_tokens,
@@ -88,10 +96,6 @@ def to_sample(exchange: Exchange, tokens: TokenStream | None, asked: Asked, t0: 
         exchange.resends,
         facts.cached_tokens,
     )
-
-
-def _since(instant: int | None, t0: int) -> int | None:
-    return None if instant is None else instant - t0
 
 
 def _judge(exchange: Exchange, tokens: TokenStream | None) -> _Facts:
@@ -151,7 +155,7 @@ def _judge_plain(body: bytes) -> _Facts:
     failure = None
     if answer.get("error"):
         failure = Failure.STREAM_ERROR
-    elif not any(message.get(part) for part in ("content", "tool_calls", "reasoning_content", "reasoning", "refusal")):
+    elif not message.get("content") and not any(message.get(part) for part in _OTHER_ANSWERS):
         failure = Failure.EMPTY
     reason = choice.get("finish_reason")
     return _Facts(
@@ -160,6 +164,9 @@ def _judge_plain(body: bytes) -> _Facts:
         str(reason) if reason else None,
         *_usage(answer.get("usage")),
     )
+
+
+_OTHER_ANSWERS = ("tool_calls", "reasoning_content", "reasoning", "refusal")
 
 
 def _usage(value: Any) -> tuple[int | None, int | None, int | None]:
@@ -207,12 +214,17 @@ _WORDS = {
 def _gateway_words(exchange: Exchange) -> _Words:
     found: dict[str, Any] = {}
     for name, value in exchange.headers:
-        field = _WORDS.get(name.lower())
+        field = _field_of(name)
         if field is not None and field not in found:
             parsed = _parse_word(field, value.decode("latin-1"))
             if parsed is not None:
                 found[field] = parsed
     return _Words(**found) if found else _NO_WORDS
+
+
+@lru_cache(maxsize=4096)
+def _field_of(name: bytes) -> str | None:
+    return _WORDS.get(name.lower())
 
 
 def _parse_word(field: str, text: str) -> int | float | bool | str | None:

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 import httpx
@@ -54,8 +55,7 @@ class Arrivals:
         return len(self.offset_ns)
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """One request, ready to write."""
 
     payload: bytes

@@ -1,6 +1,5 @@
 """One exchange -> one row: what counts as ok, and the name of everything that does not."""
 
-import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +34,7 @@ async def row_of() -> Callable[..., Sample]:
         headers: tuple[tuple[bytes, bytes], ...] = (SSE,),
         failure: Failure | None = None,
     ) -> Sample:
-        exchange = Exchange(Origin("http", "h", 80), b"payload", asyncio.get_running_loop().create_future())
+        exchange = Exchange(Origin("http", "h", 80), b"payload")
         exchange.started_ns, exchange.sent_ns = T0 + 500, T0 + 600
         exchange.status, exchange.headers = status, list(headers)
         tokens = None
