@@ -296,6 +296,8 @@ def test_time_that_runs_out_in_the_drain_stops_nothing():
     plan = Schedule([0], [0], [0], range(1))
     got = Bench([5 * S], True, 60 * S, wall_s=2.0).open(plan)
     assert (got.reason, got.rows[0][4]) == (None, None)
+    surplus = Bench([S, S + S // 2, 2 * S, None], False, 5 * S, wall_s=6.0).closed(2, 1)
+    assert (surplus.reason, surplus.rows[3]) == (None, ("cooldown", S + S // 2, S + S // 2, 8 * S, "censored"))
 
 
 def test_time_that_runs_out_while_an_open_loop_waits_for_room_or_for_a_start_ends_it():
