@@ -1,11 +1,12 @@
 """What a person fills in to start a run by hand: shallow, every field explained. `config.plan` has the rest."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from config.load import Arrivals, Load, make_load
-from config.plan import Plan, PlanError, make_plan
+from config.plan import Plan, PlanError, make_plan, override
 
 
 def _position(n: int) -> dict[str, Any]:
@@ -221,9 +222,14 @@ def filled(form: type[F], **fields: Any) -> F:
         raise PlanError(f"{place}: {found['msg'].removeprefix('Value error, ')}") from None
 
 
-def plan_from(target: TargetForm, **parts: Any) -> Plan:
-    """A plan with one target and the given parts."""
-    return make_plan({"name": "adhoc", "targets": [target.model_dump()], **parts}, "parameters")
+def plan_from(
+    target: TargetForm, overrides: Sequence[str] = (), models: dict[str, str] | None = None, **parts: Any
+) -> Plan:
+    """A plan with one target, which asks for other `models`, and the given parts, `a.b=c` laid over it."""
+    raw = {"name": "adhoc", "targets": [{**target.model_dump(), "models": dict(models or {})}], **parts}
+    for text in overrides:
+        override(raw, text)
+    return make_plan(raw, "parameters")
 
 
 def sweep_parts(form: SweepForm) -> dict[str, Any]:

@@ -159,6 +159,9 @@ class Budget(Part):
     output_tokens: int | None = Field(None, ge=1)
     usd: float | None = Field(None, gt=0)
     wall_s: float | None = Field(None, gt=0)
+    refuse_over: float = Field(
+        2.0, ge=0, description="Do not begin what is forecast to take more than so many times a limit; 0: begin anyway"
+    )
 
 
 class Breaker(Part):
@@ -325,7 +328,7 @@ def load_plan(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
         raise PlanError(f"{file}: not TOML: {error}") from None
     _anchor(raw, file.parent.absolute())
     for text in overrides:
-        _override(raw, text)
+        override(raw, text)
     return make_plan(raw, str(file))
 
 
@@ -356,17 +359,18 @@ def _anchor(raw: dict[str, Any], folder: Path) -> None:
         ]
 
 
-def _override(raw: dict[str, Any], text: str) -> None:
+def override(raw: dict[str, Any], text: str) -> None:
     """Lay `sweep.requests=100` or `targets.0.url=…` over the raw plan; the value is read as TOML, else as a string."""
     key, sep, value = text.partition("=")
     if not sep:
         raise PlanError(f"--set {text}: write it like sweep.requests=100")
+    path = _path(key)
     try:
         parsed = tomllib.loads(f"v = {value}")["v"]
     except tomllib.TOMLDecodeError:
         parsed = value
     node: Any = raw
-    *parents, last = key.strip().split(".")
+    *parents, last = path
     try:
         for part in parents:
             node = node[int(part)] if isinstance(node, list) else node.setdefault(part, {})
@@ -376,6 +380,19 @@ def _override(raw: dict[str, Any], text: str) -> None:
             node[last] = parsed
     except (ValueError, IndexError, TypeError, AttributeError):
         raise PlanError(f"--set {text}: the plan has no place {key!r}") from None
+
+
+def _path(key: str) -> list[str]:
+    """`prices."gpt-4.1".input` -> its parts; a name with a dot stands in quotes, as in TOML."""
+    try:
+        node: Any = tomllib.loads(f"{key} = 0")
+    except tomllib.TOMLDecodeError:
+        return key.strip().split(".")
+    parts = []
+    while isinstance(node, dict):
+        [(name, node)] = node.items()
+        parts.append(name)
+    return parts
 
 
 def _complaint(error: Any) -> str:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from config.plan import Plan
     from config.settings import Settings
+    from flows.ground import Headers
 
 Json = Annotated[str | None, typer.Option("--json", metavar="PATH", help="Write the result as JSON; - is stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
@@ -57,14 +59,24 @@ def quiet_prefect(home: Path) -> None:
         os.environ["PREFECT_HOME"] = str(make_folder(home / "prefect"))
 
 
-def run_flow(call: Callable[[], Awaitable[Any]], quiet: bool) -> dict[str, Any]:
+def reach(plan: "Plan", settings: "Settings") -> "Headers":
+    """Ask each target once, before a Prefect server is started for the run: a wrong URL is told at once. What they said
+    goes to `run_flow`, so that the flow need not ask again. Raises TargetError."""
+    from flows.ground import probe_all
+
+    return asyncio.run(probe_all(plan.here(settings.timeouts)))
+
+
+def run_flow(call: Callable[[], Awaitable[Any]], quiet: bool, probed: "Headers | None" = None) -> dict[str, Any]:
     """Run a flow that returns a State; its data, with `exit_code`. A failed flow raises what it says."""
+    from flows.ground import PROBED
     from flows.listen import LISTENER
     from flows.terminal import Terminal
 
     async def go() -> dict[str, Any]:
         with Terminal(quiet) as terminal:
             LISTENER.set(terminal)
+            PROBED.set(probed)
             state = await call()
             data = await state.aresult(raise_on_failure=False)
         if isinstance(data, BaseException):

@@ -24,7 +24,9 @@ Sessions = Annotated[bool, typer.Option("--sessions", help="A turn waits for the
 InFlight = Annotated[int, typer.Option("--max-in-flight", help="Most requests under way at once.")]
 OnFull = Annotated[str, typer.Option("--on-full", metavar="WHAT", help="At --max-in-flight: queue, drop or abort.")]
 Spin = Annotated[bool, typer.Option("--spin", help="Spend a core on starting within microseconds.")]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change the plan; repeatable.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change the plan, as in budget.usd=2; repeatable.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -59,12 +61,14 @@ def nightly(
     _foretell(chosen, settings, sweep=True, replay=chosen.replay.enabled, quiet=quiet)
     if dry_run:
         return 0
-    common.quiet_prefect(settings.home_path)
+    probed = common.reach(chosen, settings)
     from flows.nightly import nightly as flow
     from flows.outputs import night_json
 
     where = str(Path(plan).resolve()) if Path(plan).exists() else plan
-    data = common.run_flow(lambda: flow(where, target or "", list(change or []), not trial, return_state=True), quiet)
+    data = common.run_flow(
+        lambda: flow(where, target or "", list(change or []), not trial, return_state=True), quiet, probed
+    )
     return _finish(data, settings, night_json, json, quiet, strict)
 
 
@@ -78,6 +82,7 @@ def sweep(
     control: Annotated[bool, typer.Option("--control/--no-control", help="Measure our responder beside it.")] = True,
     workload: Workload = "",
     slo: Slos = None,
+    change: Set = None,
     plan: PlanFile = None,
     target: TargetName = None,
     name: Annotated[str, typer.Option(help="Name of the target in tables.")] = "target",
@@ -102,15 +107,18 @@ def sweep(
     form = TargetForm(name=target or name, url=url or "", model=model, api_key_env=api_key_env)
     if plan:
         overrides += [f"control.enabled={_toml(control)}"] if not control else []
+        overrides += change or []
         chosen = _one_target(load_plan(plan, overrides), target)
         form = form.model_copy(update={"name": chosen.targets[0].name})
     else:
         _need_url(url)
-        chosen = plan_from(form, **sweep_parts(SweepForm(**given, control=control)), workload=workload, slos=slo or [])
+        overrides = list(change or [])
+        parts = sweep_parts(SweepForm(**given, control=control))
+        chosen = plan_from(form, overrides, **parts, workload=workload, slos=slo or [])
     _foretell(chosen, settings, sweep=True, quiet=quiet)
     if dry_run:
         return 0
-    common.quiet_prefect(settings.home_path)
+    probed = common.reach(chosen, settings)
     from flows.outputs import sweep_json
     from flows.sweep import sweep as flow
 
@@ -126,6 +134,7 @@ def sweep(
             return_state=True,
         ),
         quiet,
+        probed,
     )
     return _finish(data, settings, sweep_json, json, quiet)
 
@@ -147,6 +156,7 @@ def replay(
         list[str] | None, typer.Option("--map-model", metavar="ASKED=SERVED", help="Ask for another model; repeatable.")
     ] = None,
     slo: Slos = None,
+    change: Set = None,
     name: Annotated[str, typer.Option(help="Name of the target in tables.")] = "target",
     api_key_env: KeyEnv = "GATEBENCH_API_KEY",
     dry_run: DryRun = False,
@@ -179,18 +189,24 @@ def replay(
         on_full=on_full,
         spin=spin,
     )
-    chosen = plan_from(form, replay=parts.model_dump(exclude={"workload"}), workload=where, slos=slo or [])
+    fields = parts.model_dump(exclude={"workload"})
+    chosen = plan_from(form, change or [], models=models, replay=fields, workload=where, slos=slo or [])
     _foretell(chosen, settings, replay=True, quiet=quiet)
     if dry_run:
         return 0
-    common.quiet_prefect(settings.home_path)
+    probed = common.reach(chosen, settings)
     from flows.outputs import open_json
     from flows.replay import replay as flow
     from storage.records import Series
 
-    data = common.run_flow(
-        lambda: flow(target=form, replay=parts, models=models, slos=list(slo or []), return_state=True), quiet
-    )
+    given = {
+        "target": form,
+        "replay": parts,
+        "models": models,
+        "slos": list(slo or []),
+        "overrides": list(change or []),
+    }
+    data = common.run_flow(lambda: flow(**given, return_state=True), quiet, probed)
     return _finish(data, settings, lambda view: open_json(view, Series.REPLAY), json, quiet)
 
 
@@ -219,6 +235,7 @@ def load(
     stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Streamed answers.")] = True,
     workload: Workload = "",
     slo: Slos = None,
+    change: Set = None,
     name: Annotated[str, typer.Option(help="Name of the target in tables.")] = "target",
     api_key_env: KeyEnv = "GATEBENCH_API_KEY",
     dry_run: DryRun = False,
@@ -251,18 +268,23 @@ def load(
         spin=spin,
         stream=stream,
     )
-    chosen = plan_from(form, workload=workload, slos=slo or [])
+    chosen = plan_from(form, change or [], workload=workload, slos=slo or [])
     _foretell(chosen, settings, load=load_from(parts), quiet=quiet)
     if dry_run:
         return 0
-    common.quiet_prefect(settings.home_path)
+    probed = common.reach(chosen, settings)
     from flows.load import load as flow
     from flows.outputs import open_json
     from storage.records import Series
 
-    data = common.run_flow(
-        lambda: flow(target=form, load=parts, workload=workload, slos=list(slo or []), return_state=True), quiet
-    )
+    given = {
+        "target": form,
+        "load": parts,
+        "workload": workload,
+        "slos": list(slo or []),
+        "overrides": list(change or []),
+    }
+    data = common.run_flow(lambda: flow(**given, return_state=True), quiet, probed)
     return _finish(data, settings, lambda view: open_json(view, Series.LOAD), json, quiet)
 
 
@@ -306,7 +328,7 @@ def _foretell(
 ) -> None:
     """Check hosts and workload, then say what it will cost, before anything is sent."""
     common.quiet_prefect(settings.home_path)
-    from flows.forecast import forecast
+    from flows.forecast import afford, forecast
     from flows.ground import check_hosts
     from storage.store import Book
     from tasks.characterise import resolve
@@ -322,9 +344,10 @@ def _foretell(
         workload = trace.read(resolve(name, book, settings.workloads_path))
     if replay and plan.replay.window:
         workload = trace.window(workload, plan.replay.window)
+    cost = forecast(plan, workload.frame, sweep=sweep, replay=replay, load=load)
     if not quiet:
-        cost = forecast(plan, workload.frame, sweep=sweep, replay=replay, load=load)
         typer.echo(f"this run: {cost.in_words()}", err=True)
+    afford(cost, plan.budget)
 
 
 def _one_target(plan: "Plan", target: str | None) -> "Plan":

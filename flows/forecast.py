@@ -6,7 +6,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from config.load import Load
-from config.plan import Plan, Replay
+from config.plan import Budget, Plan, Replay
+from flows.specs import price_list
+from storage.errors import StoppedEarly
+from storage.records import price_of
 
 DEFAULT_LATENCY_S = 1.0
 DEFAULT_TOKENS = 64
@@ -21,9 +24,11 @@ class Forecast:
     minutes: float
     latency_s: float  # assumed for one request
     assumed: bool  # True: nothing recorded, DEFAULT_LATENCY_S taken
+    tokens_known: bool = True  # False: for most requests DEFAULT_TOKENS were taken
+    certain_s: float = 0.0  # of the time, that which no answer can shorten: the schedule of an open loop
 
     def in_words(self) -> str:
-        money = f"about ${self.usd:,.2f}" if self.usd is not None else "price unknown (no [prices] in the plan)"
+        money = f"about {_money(self.usd)}" if self.usd is not None else "price unknown (no [prices] in the plan)"
         time = f"{self.minutes:.0f} min" if self.minutes >= 1.5 else f"{self.minutes * 60:.0f} s"
         basis = "assumed" if self.assumed else "recorded"
         return (
@@ -38,22 +43,24 @@ def forecast(plan: Plan, workload: pl.DataFrame, *, sweep: bool, replay: bool, l
     known = workload["duration_ns"].drop_nulls()
     median = known.median()
     latency = float(median) / 1e9 if isinstance(median, int | float) and median > 0 else DEFAULT_LATENCY_S
-    requests, seconds = 0, 0.0
+    requests, seconds, certain = 0, 0.0, 0.0
     if replay:
         span = (workload["offset_ns"].max() or 0) if count else 0
         assert isinstance(span, int | float)
         played, length = _played(plan.replay, workload, span)
         requests += played
         seconds += length + latency
+        certain += length
     if load is not None:
         requests += math.ceil(load.requests * (_turns(workload) if load.sessions else 1.0))
         seconds += load.seconds
+        certain += load.seconds
     if sweep:
         for level in plan.sweep.levels:
             surplus = level + (level - 1)  # each user's warm-up, and what is in flight when the last measured one ends
             requests += plan.sweep.requests + surplus * plan.sweep.blocks
             seconds += (plan.sweep.requests / level + 2 * plan.sweep.blocks) * latency
-    seconds *= len(plan.targets)
+    seconds, certain = seconds * len(plan.targets), certain * len(plan.targets)
     if sweep and plan.control.enabled:
         service = plan.control.service_ms / 1e3
         seconds += sum((plan.sweep.requests / level + 2 * plan.sweep.blocks) * service for level in plan.sweep.levels)
@@ -64,11 +71,45 @@ def forecast(plan: Plan, workload: pl.DataFrame, *, sweep: bool, replay: bool, l
         requests,
         int(requests * each_in),
         int(requests * each_out),
-        _usd(plan, requests // len(plan.targets), each_in, each_out),
+        _usd(plan, workload, requests // len(plan.targets)),
         (seconds + 5) / 60,
         latency,
         median is None,
+        workload["output_tokens"].null_count() * 2 <= count,
+        certain,
     )
+
+
+def afford(cost: Forecast, budget: Budget) -> list[str]:
+    """Warnings of limits that the run will reach. Raises StoppedEarly where it would plainly take more than
+    `refuse_over` times one that it spends something of: money, tokens, time. A limit of requests is only warned of:
+    reaching it costs nothing but the rest of the measurement."""
+    found: list[tuple[str, float, float, bool]] = [
+        ("{:,.0f} requests", cost.requests, _limit(budget.requests), False),
+        ("{:,.0f} output tokens", cost.output_tokens, _limit(budget.output_tokens), cost.tokens_known),
+        ("{:,.2g} dollars", 0.0 if cost.usd is None else cost.usd, _limit(budget.usd), cost.tokens_known),
+        ("{:,.0f} s", cost.certain_s, _limit(budget.wall_s), True),
+    ]
+    warnings = []
+    for text, needed, limit, plain in found:
+        if needed <= limit:
+            continue
+        said = f"this run is forecast to take {text.format(needed)}, its budget is {text.format(limit)}"
+        if plain and budget.refuse_over and needed > budget.refuse_over * limit:
+            raise StoppedEarly(
+                f"{said}; nothing was sent. Measure less, raise the budget, or set budget.refuse_over = 0 to begin and "
+                "stop when it is used up"
+            )
+        warnings.append(f"{said}: it will be stopped there")
+    return warnings
+
+
+def _limit(value: float | None) -> float:
+    return math.inf if value is None else value
+
+
+def _money(usd: float) -> str:
+    return f"${usd:,.2f}" if usd >= 0.095 or usd == 0 else f"${usd:.2g}"
 
 
 def _played(replay: Replay, workload: pl.DataFrame, span: float) -> tuple[int, float]:
@@ -98,11 +139,17 @@ def _mean(workload: pl.DataFrame, column: str) -> float:
     return float(value) if isinstance(value, int | float) else float(DEFAULT_TOKENS)
 
 
-def _usd(plan: Plan, requests: int, each_in: float, each_out: float) -> float | None:
+def _usd(plan: Plan, workload: pl.DataFrame, requests: int) -> float | None:
+    """So many requests to each target, in the workload's mix of models; None: the price of one is not known."""
+    prices = price_list(plan)
+    mix = workload.group_by("model", maintain_order=True).agg(
+        pl.len().alias("n"), *(pl.col(f"{way}_tokens").fill_null(DEFAULT_TOKENS).sum() for way in ("input", "output"))
+    )
     total = 0.0
     for target in plan.targets:
-        price = plan.prices.get(target.model)
-        if price is None:
-            return None
-        total += requests * (each_in * price.input + each_out * price.output) / 1e6
+        for model, n, put, got in mix.iter_rows():
+            price = price_of(prices, None, target.models.get(model, target.model))
+            if price is None:
+                return None
+            total += price.usd(n, put, 0, got) / workload.height * requests
     return total

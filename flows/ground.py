@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import AsyncIterator, Callable
+from contextvars import ContextVar
 from pathlib import Path
 
 import httpx
@@ -15,6 +16,9 @@ from storage.disk import make_folder
 from storage.errors import HostNotAllowed, StorageError, TargetError
 
 LOCK_WAIT_S = 3600.0
+Headers = dict[str, dict[str, str]]  # by the target's name: what it said of itself
+# What the command line has found out before it started a Prefect server; None: nobody has asked the targets yet.
+PROBED: ContextVar[Headers | None] = ContextVar("probed", default=None)
 
 
 def check_hosts(plan: Plan, settings: Settings) -> None:
@@ -28,6 +32,11 @@ def check_hosts(plan: Plan, settings: Settings) -> None:
                 f"{host} is not this machine, and nobody allowed it: add it to GATEBENCH_ALLOWED_HOSTS, "
                 f"or give --allow-host {host} on the command line"
             )
+
+
+async def probe_all(plan: Plan) -> Headers:
+    """One short request to each target. Raises TargetError."""
+    return {target.name: await probe(target, plan.sweep.stream, plan.timeouts.first_byte_s) for target in plan.targets}
 
 
 async def probe(target: Target, stream: bool, timeout_s: float) -> dict[str, str]:

@@ -17,7 +17,8 @@ from prefect.states import Completed, Failed
 from config.load import Load
 from config.plan import Plan, PlanError
 from config.settings import Settings
-from flows.ground import alive, check_hosts, only_one, probe
+from flows.forecast import afford, forecast
+from flows.ground import PROBED, alive, check_hosts, only_one, probe_all
 from flows.listen import progress, say
 from flows.outcome import Outcome, exit_code
 from flows.specs import Setting, load_spec, null_spec, plan_digest, replay_spec, streams, sweep_specs
@@ -43,6 +44,7 @@ from tasks.calibrate import calibrate
 from tasks.capture import CapturedFile, capture
 from tasks.characterise import characterise, part, pin, resolve
 from tasks.judge import Judged, judge_tonight, remember, segments
+from tasks.load.cluster import Cluster
 from tasks.load.fleet import Fleet
 from tasks.load.leg import ENGINE_VERSION
 from tasks.load.spec import LegSpec
@@ -53,6 +55,7 @@ from tasks.report.instrument import calibration_words
 from tasks.simulator.model import control_config, null_config
 from tasks.simulator.process import SimulatorProcess
 from tasks.summarise import summarise
+from tasks.workload import trace
 
 LIBRARIES = ("prefect", "httpx", "httptools", "uvloop", "polars", "duckdb", "altair", "numpy", "scipy", "orjson")
 
@@ -80,10 +83,8 @@ async def run_line(order: Order) -> State[Any]:
     order = replace(order, plan=order.plan.here(settings.timeouts))
     try:
         check_hosts(order.plan, settings)
-        headers = {
-            target.name: await probe(target, order.plan.sweep.stream, order.plan.timeouts.first_byte_s)
-            for target in order.plan.targets
-        }
+        known = PROBED.get()
+        headers = await probe_all(order.plan) if known is None else known
         async with only_one(settings.home_path, say):
             outcome = await _Night(order, settings, headers).run()
     except (GatebenchError, PlanError) as error:
@@ -117,6 +118,7 @@ class _Night:
             say(f"run {ended} was interrupted; its rows are kept")
         captured = await self._capture()
         workload = await characterise(str(resolve(self._workload_name(), self.book, self.settings.workloads_path)))
+        self._afford(Path(workload.path))
         run = self._open(workload.workload_id, workload.path)
         await asyncio.to_thread(self.book.start_run, run)
         self.files.write_run(run)
@@ -153,6 +155,16 @@ class _Night:
             say(f"pinned as {name!r}: nights are judged on it from now on")
         return found
 
+    def _afford(self, workload: Path) -> None:
+        """Raises StoppedEarly for a run that plainly costs more than its budget."""
+        read = trace.read(workload)
+        if self.order.replay and self.plan.replay.window:
+            read = trace.window(read, self.plan.replay.window)
+        order = self.order
+        cost = forecast(self.plan, read.frame, sweep=order.sweep, replay=order.replay, load=order.load)
+        for warning in afford(cost, self.plan.budget):
+            say(warning)
+
     def _open(self, workload_id: str, workload_path: str) -> Run:
         facts = environment(home=self.settings.home_path, packages=LIBRARIES, engine_version=ENGINE_VERSION)
         facts |= {
@@ -187,7 +199,7 @@ class _Night:
             control: str | None = None
             if self.plan.control.enabled and not self.plan.control.url and self.order.sweep:
                 control = stack.enter_context(SimulatorProcess(control_config(self.plan.control.service_ms))).url
-            async with Fleet() as fleet:
+            async with self._fleet() as fleet:
                 token = FLEET.set(fleet)
                 try:
                     yield (
@@ -204,6 +216,10 @@ class _Night:
                     )
                 finally:
                     FLEET.reset(token)
+
+    def _fleet(self) -> Fleet:
+        address = self.settings.dask_scheduler
+        return Fleet(self.plan.fleet.count, (lambda: Cluster(address)) if address else None)
 
     # --- measuring
 
@@ -277,6 +293,8 @@ class _Night:
             )
             progress(self.done, self.total, label)
             leg = await measure(label, ready)
+            if len(leg.workers) > 1 and not any(len(one.workers) > 1 for one in self.legs):
+                say(f"{label}: sent by {len(leg.workers)} workers: {', '.join(one.name for one in leg.workers)}")
             self.legs.append(leg)
             self.spending.add(leg, ready.budget)
             self.done += 1

@@ -16,6 +16,7 @@ async def load(
     load: LoadForm = LoadForm(),  # noqa: B008
     workload: str = "",
     slos: list[str] = [],
+    overrides: list[str] = [],
 ) -> State[Any]:
     """Send requests at a rate, whatever the target does.
 
@@ -24,9 +25,10 @@ async def load(
         load: Open loop. So many requests a second, however slow the answers.
         workload: Parquet file on the worker, or a pinned name, whose sizes are sent; empty is the built-in one.
         slos: Objectives, each like p95(latency) < 500ms or rate(errors) < 1%
+        overrides: Changes to what is not said above, each like budget.usd=2 or breaker.share=0.2
     """
     try:
-        chosen = plan_from(target, workload=workload, slos=slos)
+        chosen = plan_from(target, overrides, workload=workload, slos=slos)
         sending = load_from(load)
     except PlanError as error:
         return Failed(message=str(error), data={"error": str(error), "exit_code": 2})

@@ -28,7 +28,7 @@ async def replay(
         slos: Objectives, each like p95(latency) < 500ms or rate(errors) < 1%
         plan: Path of a plan on the worker, or a shipped name. Its target of the name given above is measured, and the
             other fields are not used.
-        overrides: Changes to that plan, each like sweep.requests=500
+        overrides: Changes to the plan or to the fields, each like budget.usd=2 or breaker.share=0.2
     """
     try:
         if plan:
@@ -36,9 +36,7 @@ async def replay(
             chosen = chosen.only(target.name) if target.name != "target" else chosen
         else:
             parts = replay.model_dump(exclude={"workload"})
-            chosen = plan_from(target, replay=parts, workload=replay.workload, slos=slos)
-            only = chosen.targets[0].model_copy(update={"models": models})
-            chosen = chosen.model_copy(update={"targets": (only,)})
+            chosen = plan_from(target, overrides, models, replay=parts, workload=replay.workload, slos=slos)
     except PlanError as error:
         return Failed(message=str(error), data={"error": str(error), "exit_code": 2})
     return await run_line(Order("replay", chosen, replay=True))

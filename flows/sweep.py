@@ -28,14 +28,14 @@ async def sweep(
         slos: Objectives, each like p95(latency){level=10} < 300ms or rate(errors) < 1%
         plan: Path of a plan on the worker, or a shipped name. Its target of the name given above is measured, and the
             other fields are not used.
-        overrides: Changes to that plan, each like sweep.requests=500
+        overrides: Changes to the plan or to the fields, each like budget.usd=2 or breaker.share=0.2
     """
     try:
         if plan:
             chosen = load_plan(plan, overrides)
             chosen = chosen.only(target.name) if target.name != "target" else chosen
         else:
-            chosen = plan_from(target, **sweep_parts(sweep), workload=workload, slos=slos)
+            chosen = plan_from(target, overrides, **sweep_parts(sweep), workload=workload, slos=slos)
     except PlanError as error:
         return Failed(message=str(error), data={"error": str(error), "exit_code": 2})
     return await run_line(Order("sweep", chosen, sweep=True))

@@ -4,7 +4,9 @@ import polars as pl
 import pytest
 
 from config.load import Load
-from flows.forecast import forecast
+from config.plan import Budget
+from flows.forecast import afford, forecast
+from storage.errors import StoppedEarly
 
 TRAFFIC = pl.DataFrame(
     {
@@ -12,10 +14,11 @@ TRAFFIC = pl.DataFrame(
         "input_tokens": [100, 200, 300],
         "output_tokens": [10, 20, 30],
         "duration_ns": [100_000_000, 200_000_000, 900_000_000],
+        "model": ["small", "small", "large"],
     },
-    schema={"offset_ns": pl.Int64, "input_tokens": pl.Int64, "output_tokens": pl.Int64, "duration_ns": pl.Int64},
+    schema_overrides={"offset_ns": pl.Int64},
 )
-BARE = TRAFFIC.with_columns(pl.lit(None, pl.Int64).alias(name) for name in TRAFFIC.columns[1:])
+BARE = TRAFFIC.with_columns(pl.lit(None, pl.Int64).alias(name) for name in TRAFFIC.columns[1:4])
 
 
 def test_a_sweep_counts_warm_up_and_cool_down_and_not_the_control(make):
@@ -49,10 +52,53 @@ def test_money_is_known_only_where_every_target_has_a_price(make, two):
     priced = make(prices={"m": {"input": 1.0, "output": 10.0}})
     cost = forecast(priced, TRAFFIC, sweep=False, replay=True)
     assert cost.usd == pytest.approx(3 * (200 * 1.0 + 20 * 10.0) / 1e6)
-    assert "about $0.00" in cost.in_words()
+    assert "about $0.0012" in cost.in_words()
     free = forecast(make(), TRAFFIC, sweep=False, replay=True)
     assert free.usd is None
     assert "price unknown" in free.in_words()
+
+
+def test_each_model_has_its_price_by_what_is_asked_for_in_its_stead(make):
+    target = {"name": "gw", "url": "http://127.0.0.1:4000/v1", "model": "m", "models": {"large": "dear"}}
+    prices = {"dear": {"output": 1000.0}, "*": {"output": 1.0, "request": 0.5}}
+    cost = forecast(make(targets=[target], prices=prices), TRAFFIC, sweep=False, replay=True)
+    assert cost.usd == pytest.approx((30 * 1000.0 + (10 + 20) * 1.0) / 1e6 + 2 * 0.5)
+
+
+def test_what_is_within_the_budget_is_not_spoken_of(make):
+    cost = forecast(make(), TRAFFIC, sweep=False, replay=True)
+    assert afford(cost, Budget(requests=3, output_tokens=60, usd=1.0, wall_s=60)) == []
+    assert afford(cost, Budget()) == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"output_tokens": 29}, "to take 60 output tokens, its budget is 29 output tokens; nothing was sent"),
+        ({"usd": 0.0005}, "to take 0.0012 dollars, its budget is 0.0005 dollars; nothing was sent"),
+        ({"wall_s": 29}, "to take 60 s, its budget is 29 s; nothing was sent"),
+    ],
+)
+def test_a_run_that_takes_more_than_twice_its_budget_is_not_begun(make, limits, said):
+    cost = forecast(make(prices={"m": {"input": 1.0, "output": 10.0}}), TRAFFIC, sweep=False, replay=True)
+    with pytest.raises(StoppedEarly, match=said):
+        afford(cost, Budget(**limits))
+    warned = afford(cost, Budget(**limits, refuse_over=0))
+    assert len(warned) == 1
+    assert warned[0].endswith("it will be stopped there")
+
+
+def test_up_to_twice_the_budget_and_a_limit_of_requests_are_only_warned_of(make):
+    cost = forecast(make(), TRAFFIC, sweep=False, replay=True)
+    assert len(afford(cost, Budget(output_tokens=30))) == 1
+    assert len(afford(cost, Budget(requests=1))) == 1
+
+
+def test_a_guess_is_no_ground_to_refuse(make):
+    sweep = forecast(make(), BARE, sweep=True, replay=False)  # 1 s a request is assumed, and 64 tokens
+    assert sweep.minutes * 60 > 20
+    assert afford(sweep, Budget(wall_s=1)) == []
+    assert len(afford(sweep, Budget(output_tokens=1))) == 1
 
 
 def test_what_was_never_recorded_is_assumed_and_said(make):
