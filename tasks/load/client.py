@@ -100,19 +100,30 @@ def to_sample(exchange: Exchange, tokens: TokenStream | None, asked: Asked, t0: 
 
 def _judge(exchange: Exchange, tokens: TokenStream | None) -> _Facts:
     if tokens is not None:
-        return _judge_stream(exchange, tokens)
+        facts = _judge_stream(exchange, tokens)
+    else:
+        failure = _refusal(exchange)
+        if failure is not None:
+            return _Facts(failure, None, None, None, None, None)
+        facts = _judge_plain(b"".join(exchange.body))
+    if facts.failure in _UNREADABLE and exchange.header(b"content-encoding") not in (None, "identity"):
+        return facts._replace(failure=Failure.PROTOCOL)  # compressed, and nobody asked for it
+    return facts
+
+
+def _refusal(exchange: Exchange) -> Failure | None:
+    """A refusal is one, even if its text broke off; what broke off a good answer is told otherwise."""
     failure = exchange.failure
     if failure is None:
-        failure = _status_failure(exchange.status)
-    elif exchange.status is not None and failure not in _CUT_BY_US:
-        refusal = _status_failure(exchange.status)  # a refusal is one, even if its text broke off
-        failure = failure if refusal is None else refusal
-    if failure is not None:
-        return _Facts(failure, None, None, None, None, None)
-    return _judge_plain(b"".join(exchange.body))
+        return _status_failure(exchange.status)
+    if exchange.status is None or failure in _CUT_BY_US:
+        return failure
+    refusal = _status_failure(exchange.status)
+    return failure if refusal is None else refusal
 
 
 _CUT_BY_US = frozenset({Failure.CENSORED, Failure.CANCELLED})
+_UNREADABLE = frozenset({Failure.BAD_JSON, Failure.EMPTY, Failure.TRUNCATED})
 
 
 def _status_failure(status: int | None) -> Failure | None:
