@@ -1,11 +1,13 @@
 """A server on loopback that says exactly the bytes a test tells it to, and remembers what it heard."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 
 class Talk:
@@ -95,6 +97,28 @@ async def serving(
         for task in list(talks):
             task.cancel()
         await asyncio.gather(*talks, return_exceptions=True)
+
+
+@contextlib.contextmanager
+def served(behave: Behaviour, *, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
+    """The same from a thread of its own, for a client that has the loop of this one."""
+    begun: concurrent.futures.Future[Server] = concurrent.futures.Future()
+    loop = asyncio.new_event_loop()
+    over = asyncio.Event()
+
+    async def serve() -> None:
+        async with serving(behave, tls=tls) as server:
+            begun.set_result(server)
+            await over.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    try:
+        yield begun.result(10)
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join()
+        loop.close()
 
 
 def answer(body: bytes = b"{}", *, status: bytes = b"200 OK", extra: bytes = b"") -> bytes:
