@@ -25,11 +25,11 @@ def metric_words(metric: str) -> str:
 
 
 def place_words(series: str, level: int | None) -> str:
-    """Where a number was measured: `at 10 concurrent`, `over all levels`, `in the replay`, `under constant load`."""
+    """Where a number was measured: `at 10 concurrent`, `over all levels`, `in the replay`, `in the load`."""
     if series == Series.REPLAY:
         return "in the replay"
     if series == Series.LOAD:
-        return "under constant load"
+        return "in the load"
     return "over all levels" if level is None else f"at {level} concurrent"
 
 
