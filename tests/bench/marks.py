@@ -105,6 +105,7 @@ _FACTS = (
     ("p50_ms", "p50", " ms"),
     ("p99_ms", "p99", " ms"),
     ("ttft_p50_ms", "TTFT p50", " ms"),
+    ("in_flight", "really in flight", ""),
     ("lag_p50_ms", "lag p50", " ms"),
     ("lag_p99_ms", "p99", " ms"),
     ("lag_max_ms", "max", " ms"),

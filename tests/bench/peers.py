@@ -8,18 +8,12 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 BODY = '{"model":"m","stream":false,"max_tokens":16,"messages":[{"role":"user","content":"%s"}]}' % ("word " * 64)
 _UNITS_MS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
-_OFFLINE = {
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-    "HF_DATASETS_OFFLINE": "1",
-    "OPENAI_API_KEY": "none",
-    "NO_COLOR": "1",
-}
+_OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}  # AIPerf 0.13 takes no folder with these
 
 
 class PeerFailed(Exception):
@@ -72,17 +66,23 @@ def guidellm(program: str, url: str, folder: Path, *, users: int, seconds: int) 
     tokenizer = make_tokenizer(Path(program).with_name("python"), folder / "tokenizer")
     out = folder / "guidellm.json"
     command = [
-        program, "benchmark", "run", "--target", url.removesuffix("/v1"), "--model", "m", "--profile", "concurrent",
-        "--rate", str(users), "--max-seconds", str(seconds), "--data", "prompt_tokens=64,output_tokens=16",
-        "--processor", str(tokenizer), "--output-path", str(out), "--disable-console",
+        program, "run",
+        "--backend", f"kind=openai_http,target={url.removesuffix('/v1')},model=m,request_format=/v1/chat/completions,"
+        "stream=false",
+        "--profile", f"kind=concurrent,streams={users}",
+        "--constraint", f"kind=max_duration,seconds={seconds}",
+        "--data", "kind=synthetic_text,prompt_tokens=64,output_tokens=16",
+        "--tokenizer", f"kind=huggingface_auto,model={tokenizer}",
+        "--output", f"kind=json,path={out}", "--disable-console",
     ]  # fmt: skip
-    _run(command, folder, (), seconds + 180)
+    _run(command, folder, (), seconds + 180, _OFFLINE)
     told = json.loads(out.read_text(encoding="utf-8"))["benchmarks"][0]["metrics"]
     latency = told["request_latency"]["successful"]["percentiles"]
     return {
         "p50_ms": latency["p50"] * 1e3,
         "p99_ms": latency["p99"] * 1e3,
         "rps": told["requests_per_second"]["successful"]["mean"],
+        "in_flight": told["request_concurrency"]["successful"]["mean"],
     }
 
 
@@ -118,7 +118,9 @@ def version(program: str) -> str | None:
     return found[0] if found else None
 
 
-def _run(command: Sequence[str], folder: Path, cores: Sequence[int], timeout: float) -> str:
+def _run(
+    command: Sequence[str], folder: Path, cores: Sequence[int], timeout: float, more: Mapping[str, str] | None = None
+) -> str:
     """Run to its end, pinned to `cores` where any are named, and return what it said on stdout."""
     before = os.sched_getaffinity(0)
     if cores:
@@ -130,7 +132,7 @@ def _run(command: Sequence[str], folder: Path, cores: Sequence[int], timeout: fl
             text=True,
             timeout=timeout,
             cwd=folder,
-            env={**os.environ, **_OFFLINE},
+            env={**os.environ, **(more or {})},
             check=False,
         )
     except subprocess.TimeoutExpired:

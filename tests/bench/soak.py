@@ -1,8 +1,8 @@
 """Do memory and lag stay flat? `python tests/bench/soak.py [--minutes 30] [--rps 500]`.
 
 One leg, an open loop on a responder that answers after 50 ms. A line a minute: resident memory of the worker, and
-schedule lag from the rows that were written in it. Exit code 1 where memory or lag grows: by a straight line through the minutes
-after the first, over the whole time, more than `--mb` or `--lag-ms`.
+schedule lag from the rows that were written in it. Exit code 1 where memory or lag grows: by a straight line through
+the minutes after the first, over the whole time, more than `--mb` or `--lag-ms`; or where a row is missing or failed.
 """
 
 import argparse
