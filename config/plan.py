@@ -74,6 +74,14 @@ class Target(Part):
                 )
         return value
 
+    @field_validator("extra_body")
+    @classmethod
+    def _what_the_workload_says(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in ("model", "messages", "stream", "stream_options"):
+            if name in value:
+                raise ValueError(f"{name!r} is what the workload and the plan decide; leave it out of extra_body")
+        return value
+
     @field_validator("api_key_env")
     @classmethod
     def _own_keys_only(cls, value: str) -> str:

@@ -1,8 +1,9 @@
 """Arrivals -> HTTP requests, as bytes that are ready before they are due."""
 
 import os
+import re
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import httpx
@@ -10,13 +11,14 @@ import orjson
 import polars as pl
 
 from storage.errors import UsageError
-from tasks.load.prompts import Prompts
+from tasks.load.prompts import Prompts, salt_words
 from tasks.load.spec import LegSpec, TargetSpec
 from tasks.load.wire import Origin
 
 DEFAULT_INPUT = 64
 DEFAULT_OUTPUT = 16
-_OPTIONAL = ("session", "duration_ns", "stream_label")
+_FIRST_TEXT = re.compile(rb'"(?:content|text)":"')
+_OPTIONAL = ("session", "duration_ns", "stream_label", "prefix_blocks", "messages")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,9 @@ class Arrivals:
     session: list[str | None] | None = None  # None here and below: the workload has no such column
     duration_ns: list[int | None] | None = None
     stream_label: list[str | None] | None = None  # which of several streams laid over each other it belongs to
+    prefix_blocks: list[list[int] | None] | None = None
+    messages: list[str | None] | None = None  # the prompts themselves, as JSON
+    block_tokens: int | None = None
 
     @classmethod
     def read(cls, path: str) -> "Arrivals":
@@ -48,11 +53,25 @@ class Arrivals:
             frame["input_tokens"].fill_null(DEFAULT_INPUT).to_list(),
             frame.select(output)["output_tokens"].to_list(),
             frame["stream"].to_list(),
-            *(frame[name].to_list() if name in frame.columns else None for name in _OPTIONAL),
+            **{name: _column(frame, name) for name in _OPTIONAL},
+            block_tokens=_block_tokens(path) if "prefix_blocks" in frame.columns else None,
         )
 
     def __len__(self) -> int:
         return len(self.offset_ns)
+
+
+def _column(frame: pl.DataFrame, name: str) -> Any:
+    """Its values; None where the workload has no such column, or nothing in it."""
+    if name not in frame.columns or frame[name].null_count() == len(frame):
+        return None
+    return frame[name].to_list()
+
+
+def _block_tokens(path: str) -> int | None:
+    header = pl.read_parquet_metadata(path).get("gatebench")
+    told = orjson.loads(header).get("block_tokens") if header else None
+    return told if isinstance(told, int) else None
 
 
 class Prepared(NamedTuple):
@@ -73,8 +92,11 @@ class Requests:
         self._stream = spec.stream
         self._target = target
         salt = f"{spec.run_id}/{spec.attempt}/{spec.block}/{target.name}/{spec.series}/{spec.level}"
-        self._prompts = Prompts(spec.seed, salt)
-        self._shapes: dict[tuple[str, bool], tuple[bytes, bytes]] = {}
+        self._salt = salt_words(salt) + b" "
+        self._prompts = Prompts(
+            spec.seed, salt, tokens_per_word=spec.tokens_per_word, block_tokens=arrivals.block_tokens
+        )
+        self._shapes: dict[tuple[str, bool], tuple[bytes, bool, bytes]] = {}
 
     def make(self, seq: int, index: int) -> Prepared:
         """The request for arrival `index`, as the leg's request number `seq` (which picks its text)."""
@@ -84,29 +106,36 @@ class Requests:
         shape = self._shapes.get((model, stream))
         if shape is None:
             shape = self._shapes[model, stream] = _shape(self._target, model, stream)
-        body = b"%s%d%s%s%s" % (
-            shape[0],
-            arrivals.output_tokens[index],
-            shape[1],
-            self._prompts.text(seq, arrivals.input_tokens[index]),
-            b'"}]}',
-        )
+        before, limited, after = shape
+        limit = b"%d" % arrivals.output_tokens[index] if limited else b""
+        body = b"%s%s%s%s}" % (before, limit, after, self._messages(seq, index))
         return Prepared(b"%s%d\r\n\r\n%s" % (self._head, len(body), body), model, stream)
 
+    def _messages(self, seq: int, index: int) -> bytes:
+        """The recorded messages where the workload has them, with the salt before the first; else words that count."""
+        arrivals = self._arrivals
+        if arrivals.messages is not None and (kept := arrivals.messages[index]) is not None:
+            return _salted(kept, self._salt)
+        blocks = None if arrivals.prefix_blocks is None else arrivals.prefix_blocks[index]
+        text = self._prompts.text(seq, arrivals.input_tokens[index], blocks)
+        return b'[{"role":"user","content":"%s"}]' % text  # needs no escaping
 
-def _shape(target: TargetSpec, model: str, stream: bool) -> tuple[bytes, bytes]:
-    """The body before and after its token limit; the prompt follows, and needs no escaping."""
-    extra = {**target.extra_body}
-    extra.pop("messages", None)
+
+def _shape(target: TargetSpec, model: str, stream: bool) -> tuple[bytes, bool, bytes]:
+    """The body up to its token limit, whether that is ours to set (`extra_body` may have), and on to the messages."""
     head: dict[str, object] = {"model": model, "stream": stream}
     if stream:
         head["stream_options"] = {"include_usage": True}
-    head |= extra
-    limit = orjson.dumps(target.token_param)
-    return (
-        orjson.dumps(head)[:-1] + b"," + limit + b":",
-        b',"messages":[{"role":"user","content":"',
-    )
+    before = orjson.dumps(head | target.extra_body)[:-1]
+    if target.token_param in target.extra_body:
+        return before, False, b',"messages":'
+    return before + b"," + orjson.dumps(target.token_param) + b":", True, b',"messages":'
+
+
+def _salted(messages: str, salt: bytes) -> bytes:
+    """Recorded messages with the salt before the first text in them. Quotes inside a JSON string are escaped, so the
+    pattern is found nowhere else."""
+    return _FIRST_TEXT.sub(lambda found: found[0] + salt, messages.encode(), count=1)
 
 
 def _head(target: TargetSpec) -> tuple[Origin, bytes]:

@@ -88,6 +88,7 @@ class LegSpec:
     spin: bool = False  # open loop: spend a core on starting within microseconds
     stream: bool | None = None  # None: as each arrival was
     stream_label: str = "main"
+    tokens_per_word: float = 1.0  # of our prompts' words, as the target counts them
     max_in_flight: int = 1000
     on_full: str = "queue"  # queue | drop | abort
     timeouts_s: tuple[float, float, float, float] = (10.0, 120.0, 60.0, 600.0)  # connect, first byte, idle, total

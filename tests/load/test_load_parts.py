@@ -112,6 +112,38 @@ def test_a_prompt_needs_no_escaping_in_json():
     assert set(text.split()) <= set(WORDS)
 
 
+def test_short_prompts_of_a_leg_differ_too():
+    prompts = Prompts(1, "a")
+    assert len({prompts.text(seq, 3) for seq in range(100)}) > 95
+
+
+def test_after_the_long_text_has_been_used_up_prompts_begin_with_another_salt():
+    prompts = Prompts(1, "a")
+    first, again = prompts.text(5, 40), prompts.text(5 + (1 << 14), 40)
+    assert first.split()[SALT_WORDS:] == again.split()[SALT_WORDS:]
+    assert first.split()[:SALT_WORDS] != again.split()[:SALT_WORDS]
+    assert prompts.text(5, 40) == first
+
+
+def test_a_target_that_counts_more_than_a_token_a_word_gets_fewer_words():
+    assert len(Prompts(1, "a", tokens_per_word=1.25).text(0, 100).split()) == 80
+
+
+def test_prompts_whose_recorded_ones_began_alike_begin_alike_for_as_many_words():
+    prompts = Prompts(1, "a", block_tokens=16)
+    one = prompts.text(0, 60, (7, 8, 9)).split()
+    two = prompts.text(1, 60, (7, 8, 10)).split()
+    assert len(one) == len(two) == 60
+    assert one[: SALT_WORDS + 32] == two[: SALT_WORDS + 32]
+    assert one[SALT_WORDS + 32 :][:2] != two[SALT_WORDS + 32 :][:2]
+    assert Prompts(1, "b", block_tokens=16).text(0, 60, (7, 8, 9)).split()[:SALT_WORDS] != one[:SALT_WORDS]
+
+
+@pytest.mark.parametrize("tokens", [1, 6, 7, 8, 9, 22, 23, 24, 54, 200])
+def test_shared_blocks_do_not_change_the_length_of_a_prompt(tokens):
+    assert len(Prompts(1, "a", block_tokens=16).text(0, tokens, (1, 2, 3)).split()) == tokens
+
+
 # --- requests
 
 
@@ -144,7 +176,7 @@ def test_a_targets_own_wishes_go_into_every_request(leg_spec, monkeypatch):
         models={"m": "served"},
         headers={"X-One": "1"},
         query={"api-version": "2024 01"},
-        extra_body={"temperature": 0, "messages": "never"},
+        extra_body={"temperature": 0},
         token_param="max_completion_tokens",
     )
     spec = replace(base, target=replace(base.target, api_key_env="GATEBENCH_KEY_X"))
@@ -155,6 +187,30 @@ def test_a_targets_own_wishes_go_into_every_request(leg_spec, monkeypatch):
     assert b"\r\nAuthorization: Bearer sk-1\r\n" in payload
     assert (body["model"], body["temperature"], body["max_completion_tokens"]) == ("served", 0, 2)
     assert (isinstance(body["messages"], list), "max_tokens" in body) == (True, False)
+
+
+def test_a_token_limit_that_a_target_fixes_is_the_only_one_in_the_request(leg_spec):
+    payload = requests_of(leg_spec(extra_body={"max_tokens": 3})).make(0, 0).payload
+    assert payload.count(b'"max_tokens"') == 1
+    assert body_of(payload)["max_tokens"] == 3
+
+
+@pytest.mark.parametrize(
+    "content", ["hi", 'say "content":"x"', [{"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {}}]]
+)
+def test_recorded_messages_are_sent_as_they_were_after_the_legs_salt(leg_spec, tmp_path, content):
+    spec = leg_spec()
+    messages = [{"role": "user", "content": content}, {"role": "assistant", "content": "yes"}]
+    path = tmp_path / "texts.parquet"
+    rows = pl.read_parquet(spec.workload).head(2)
+    kept = pl.Series("messages", [json.dumps(messages, separators=(",", ":")), None])
+    rows.with_columns(kept).write_parquet(path)
+    requests = requests_of(replace(spec, workload=str(path)))
+    recorded, made = (body_of(requests.make(0, index).payload)["messages"] for index in (0, 1))
+    text = recorded[0]["content"] if isinstance(content, str) else recorded[0]["content"][0]["text"]
+    assert text.split()[:SALT_WORDS] == made[0]["content"].split()[:SALT_WORDS]
+    assert " ".join(text.split()[SALT_WORDS:]) == (content if isinstance(content, str) else "hi")
+    assert recorded[1] == messages[1]
 
 
 def test_the_same_leg_has_the_same_bytes_and_another_leg_of_equal_length_others(leg_spec):
