@@ -179,7 +179,7 @@ def _instrument(view: RunView) -> dict[str, Any] | None:
     if not view.calibrations:
         return None
     worst = view.calibrations[0]
-    mine = [leg.health for leg in view.legs if leg.target != CONTROL]
+    mine = [leg.health for leg in view.legs if leg.target != CONTROL and leg.series != Series.CALIBRATION]
     lags = {
         "p50": [h.schedule_lag_p50_ms for h in mine],
         "p99": [h.schedule_lag_p99_ms for h in mine],
