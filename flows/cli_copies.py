@@ -41,7 +41,7 @@ def synth(
     """
     common.enter(home)
     from tasks.synthesise import Wish, synthesise_to
-    from tasks.workload.likeness import in_words
+    from tasks.workload.likeness import in_words, to_json
     from tasks.workload.trace import parse_window
 
     length = parse_window(duration)[1] if duration else None
@@ -49,7 +49,7 @@ def synth(
     made = synthesise_to(source, wish, out)
     said = {"workload_id": made.workload_id, "path": made.path, "report": made.report, "seed": seed}
     common.write_json(
-        json, {"schema": "gatebench.synth/1", **said, "method": made.method, "fidelity": made.fidelity.to_json()}
+        json, {"schema": "gatebench.synth/1", **said, "method": made.method, "fidelity": to_json(made.fidelity)}
     )
     if not quiet and json != "-":
         typer.echo(f"workload {made.workload_id[:16]} in {made.path}: {made.method}")
@@ -72,10 +72,10 @@ def fidelity(
     """
     common.enter(home)
     from tasks.synthesise import compare_files
-    from tasks.workload.likeness import in_words
+    from tasks.workload.likeness import in_words, to_json
 
     found = compare_files(source, copy, scale)
-    common.write_json(json, found.to_json())
+    common.write_json(json, to_json(found))
     if not quiet and json != "-":
         typer.echo(in_words(found))
     return 0

@@ -51,21 +51,24 @@ def _absolute(source: str) -> str:
 
 def profile(
     workload: Annotated[Path, typer.Argument(metavar="W.parquet")],
+    html: Annotated[Path | None, typer.Option(metavar="PAGE.html", help="Write it as a page with charts too.")] = None,
     json: Json = None,
     quiet: Quiet = False,
     home: Home = None,
 ) -> int:
     """What a workload is like: concurrency, sizes, models, arrivals.
 
-    Example: `gatebench profile traffic.parquet --json profile.json`
+    Example: `gatebench profile traffic.parquet --html profile.html`
     """
     common.enter(home)
-    from tasks.workload import trace
-    from tasks.workload.profile import profile as describe
-    from tasks.workload.words import in_words
+    from tasks.characterise import characterise_file, write_page
 
-    found = describe(trace.read(workload))
-    common.write_json(json, found.to_json())
+    found = characterise_file(workload)
+    common.write_json(json, found.profile)
+    if html is not None:
+        write_page(found, html)
     if not quiet and json != "-":
-        typer.echo(in_words(found))
+        typer.echo(found.words)
+        if html is not None:
+            typer.echo(f"page: {html.resolve()}")
     return 0

@@ -6,9 +6,12 @@ from typing import Any
 
 from prefect import task
 
+from storage.disk import write_aside
 from storage.errors import UsageError
 from storage.store import Book
 from tasks.capture import worth_repeating
+from tasks.report.profile import render_profile
+from tasks.synthesise import report_of
 from tasks.workload import trace
 from tasks.workload.builtin import builtin
 from tasks.workload.profile import profile
@@ -30,6 +33,13 @@ def characterise_file(path: Path) -> Characterised:
     workload = trace.read(path)
     found = profile(workload)
     return Characterised(workload.id, str(path.resolve()), len(workload), in_words(found), found.to_json())
+
+
+def write_page(found: Characterised, page: Path) -> None:
+    """The profile with its charts as one HTML file, and the fidelity of a synthetic workload. Raises StorageError."""
+    path = Path(found.path)
+    header = asdict(trace.read(path).header)
+    write_aside(page, render_profile(found.profile, found.words, header, report_of(path, found.workload_id)))
 
 
 def resolve(name: str, book: Book, folder: Path) -> Path:

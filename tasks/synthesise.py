@@ -12,6 +12,7 @@ from storage.errors import UsageError
 from tasks.load import curve
 from tasks.workload import trace
 from tasks.workload.fidelity import Fidelity, compare
+from tasks.workload.likeness import to_json
 from tasks.workload.synthesis import at_starts, reference, synthesise
 from tasks.workload.trace import Workload
 
@@ -51,7 +52,8 @@ def synthesise_to(source: Path, wish: Wish, out: Path) -> Made:
     found = compare(reference(parent, wish.duration_ns), made, rate_scale=wish.rate_scale)
     workload_id = trace.write(made, out)
     report = out.with_suffix(".fidelity.json")
-    write_aside(report, json.dumps(found.to_json(), indent=1, allow_nan=False) + "\n")
+    said = {**to_json(found), "workload_id": workload_id, "parent": parent.id}
+    write_aside(report, json.dumps(said, indent=1, allow_nan=False) + "\n")
     method = "" if made.header.method is None else made.header.method
     return Made(workload_id, str(out.resolve()), str(report.resolve()), method, found)
 
@@ -87,7 +89,11 @@ def compare_files(source: Path, copy: Path, rate_scale: float = 1.0) -> Fidelity
     return compare(trace.read(source), trace.read(copy), rate_scale=rate_scale)
 
 
-def report_of(path: Path) -> dict[str, Any] | None:
-    """The fidelity that was written beside a synthetic workload, if there is one."""
+def report_of(path: Path, workload_id: str) -> dict[str, Any] | None:
+    """The fidelity that was written beside a synthetic workload; None if there is none, or if it is of another one."""
     beside = path.with_suffix(".fidelity.json")
-    return dict(json.loads(beside.read_text(encoding="utf-8"))) if beside.is_file() else None
+    try:
+        found = json.loads(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and found.get("workload_id") == workload_id else None

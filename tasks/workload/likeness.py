@@ -1,7 +1,11 @@
-"""A fidelity report as lines to read: each distance with its limit and its noise floor."""
+"""A fidelity report as JSON and as lines to read: each distance with its limit and its noise floor."""
+
+from dataclasses import asdict
+from typing import Any
 
 from tasks.workload.fidelity import Fidelity, Measure
 
+SCHEMA = "gatebench.fidelity/1"
 SHOWN = 3
 NAMES = {
     "rate_ratio": "rate, times the source's",
@@ -30,6 +34,14 @@ def title(found: Fidelity) -> str:
         return f"{head}, as recorded" if found.ok else f"{head}; not as recorded: {_outside(found)}"
     head = f"{found.copy} ({b:,} requests) against {found.source} ({a:,})"
     return f"{head}: within the limits" if found.ok else f"{head}: outside in {_outside(found)}"
+
+
+def to_json(found: Fidelity) -> dict[str, Any]:
+    """The report with what it says in words, so that a page needs to know nothing of it."""
+    rows = [
+        {**asdict(m), "ok": m.ok, "what": NAMES[m.name], "limit": limit(m), "said": verdict(m)} for m in found.measures
+    ]
+    return {"schema": SCHEMA, "title": title(found), "ok": found.ok, **asdict(found), "measures": rows}
 
 
 def in_words(found: Fidelity) -> str:

@@ -2,10 +2,11 @@
 
 The rate curve stays, the gaps are resampled in blocks inside a window, and the requests keep their joint rows:
 
-1. The source's time is cut into windows that hold 24 arrivals on average, of 10 s at least, on a grid that the seed
-   moves. A window with k arrivals has k + 1 gaps, from its own start to its own end. They are cut into blocks of four,
-   and the blocks are put in a new order: every gap is used once (resampling without replacement), each window keeps its
-   count, and a burst keeps most of its inner shape. One distribution fitted to a whole trace does far worse.
+1. The source's time is cut into windows of 10 s (of a sixtieth where that is less; as long as hold 24 arrivals on
+   average where that is more) on a grid that the seed moves. A window with k arrivals has k + 1 gaps, from its own
+   start to its own end. They are cut into blocks of four, and the blocks are put in a new order: every gap is used once
+   (resampling without replacement), each window keeps its count, and a burst keeps most of its inner shape. One
+   distribution fitted to a whole trace does far worse.
 2. Rows (model, tokens in, tokens out, cap, stream, recorded times) stay whole and change places with rows of the same
    six windows: shuffled further, the load in tokens a minute would lose the drift that it has in a real trace.
 3. With `sessions` the unit is a session: its start takes part in 1 and 2, and its turns keep their distances from it.
@@ -28,6 +29,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 WINDOW_NS = 10 * 10**9
+LEAST_WINDOWS = 60  # of a short workload, where they can hold enough
 PER_WINDOW = 24
 BLOCK = 4
 ROW_WINDOWS = 6
@@ -188,7 +190,7 @@ def _grid(starts: int, period_ns: int, rng: Random) -> Ints:
 
 
 def _window_ns(starts: int, period_ns: int) -> int:
-    return max(WINDOW_NS, PER_WINDOW * period_ns // starts)
+    return max(min(WINDOW_NS, period_ns // LEAST_WINDOWS), PER_WINDOW * period_ns // starts, 1)
 
 
 def _draw(rng: Random, n: int) -> Floats:

@@ -11,7 +11,8 @@ from scipy import stats
 from storage.errors import NothingMeasured
 from storage.records import Arrival
 from tasks.workload.builtin import builtin
-from tasks.workload.fidelity import Measure, compare, joint_ks, ks, mix_distance, sent_against_due, split
+from tasks.workload.fidelity import Measure, compare, joint_ks, ks, mix_distance, noise_floors, sent_against_due
+from tasks.workload.likeness import in_words, to_json
 from tasks.workload.synthesis import at_starts, synthesise
 from tasks.workload.trace import SCHEMA, Header, Workload, from_arrivals, of_frame, speed
 
@@ -65,7 +66,7 @@ def test_a_workload_is_like_itself():
     values = {name: measure.value for name, measure in by_name(found).items()}
     assert values["rate_ratio"] == values["dispersion_1s"] == values["dispersion_10s"] == 1.0
     assert values["arrival_ks"] == values["gap_ks"] == values["joint_ks"] == values["mix_distance"] == 0.0
-    assert found.notes == ("too short for the dispersion at 60 s, 300 s",)
+    assert found.notes == ("too short to judge the dispersion at 10 s, 60 s, 300 s",)
 
 
 def test_evenly_spaced_arrivals_are_no_copy_of_poisson_ones():
@@ -94,20 +95,17 @@ def test_a_distance_below_the_sources_own_is_not_held_against_a_copy():
     assert Measure("dispersion_1s", 0.0, 0.7, 1.4, 1.8).ok is False
 
 
-def test_the_halves_of_a_source_are_its_even_and_odd_sixtieths_closed_up():
-    rows = [Arrival(k * SECOND, "even" if k % 2 == 0 else "odd", k, 1, None, True) for k in range(120)]
-    frame = from_arrivals(rows, Header(name="w")).frame
-    halves = split(frame)
-    assert halves is not None
-    assert halves[0]["input_tokens"].to_list()[:4] == [0, 1, 4, 5]
-    assert halves[1]["input_tokens"].to_list()[:4] == [2, 3, 6, 7]
-    assert halves[0]["offset_ns"].max() < 62 * SECOND
-    assert split(frame.head(60)) is None
+def test_a_source_of_one_kind_throughout_has_a_low_floor_and_a_mixed_one_a_high_one():
+    steady = [Arrival(k * SECOND, "ab"[k % 2], k % 7, 1, None, True) for k in range(1200)]
+    moody = [Arrival(k * SECOND, "ab"[k // 20 % 2], k // 20 % 7, 1, None, True) for k in range(1200)]
+    low, high = (noise_floors(from_arrivals(rows, Header(name="w")).frame) for rows in (steady, moody))
+    assert low["mix_distance"] == 0.0 and low["joint_ks"] < 0.03
+    assert high["mix_distance"] > 0.1 and high["joint_ks"] > 0.05
+    assert noise_floors(from_arrivals(steady[:79], Header(name="w")).frame) == {}
 
 
-def test_the_floor_of_two_halves_of_one_traffic_covers_what_two_draws_of_it_show():
-    """Poisson arrivals and lognormal sizes, drawn twice: the joint distance of the draws is below the floor of the
-    first, which has halves of half the size, in most of 40 pairs."""
+def test_two_draws_of_one_traffic_are_within_the_noise_of_each_other():
+    """Poisson arrivals and lognormal sizes, drawn twice: nothing is outside in at least 36 of 40 pairs."""
     rng = np.random.default_rng(5)
 
     def draw():
@@ -117,8 +115,28 @@ def test_the_floor_of_two_halves_of_one_traffic_covers_what_two_draws_of_it_show
             [Arrival(t, "m", i, o, None, True) for t, i, o in zip(offsets, *sizes, strict=True)], Header(name="w")
         )
 
-    found = [by_name(compare(draw(), draw()))["joint_ks"] for _ in range(40)]
-    assert sum(m.value <= m.floor for m in found) >= 32
+    assert sum(compare(draw(), draw()).ok for _ in range(40)) >= 36
+
+
+def test_a_traffic_that_moved_is_outside():
+    """Larger answers, another mix, bursts: each is seen in 20 of 20 pairs."""
+    rng = np.random.default_rng(6)
+
+    def draw(longer=1.0, share=0.5, burst=1):
+        gaps = np.repeat(rng.exponential(0.1 * burst, 3000 // burst), burst)
+        gaps[np.arange(len(gaps)) % burst != 0] = 0.001
+        outs = (rng.lognormal(5, 1, len(gaps)) * longer).astype(int).tolist()
+        models = np.where(rng.random(len(gaps)) < share, "a", "b").tolist()
+        offsets = np.cumsum(gaps * SECOND).astype(int).tolist()
+        rows = [Arrival(t, m, 100, o, None, True) for t, m, o in zip(offsets, models, outs, strict=True)]
+        return from_arrivals(rows, Header(name="w"))
+
+    for _ in range(20):
+        pin = draw()
+        assert by_name(compare(pin, draw(longer=1.5)))["joint_ks"].ok is False
+        assert by_name(compare(pin, draw(share=0.7)))["mix_distance"].ok is False
+        assert by_name(compare(pin, draw(burst=10)))["gap_ks"].ok in (False, None)
+        assert by_name(compare(pin, draw(burst=10)))["dispersion_1s"].ok in (False, None)
 
 
 def test_what_was_sent_when_it_was_due_is_a_true_replay():
@@ -145,9 +163,23 @@ def test_a_volley_may_take_as_long_as_nobody_could_help():
 
 
 def test_a_report_is_json_without_nan():
-    again = json.loads(json.dumps(compare(builtin(), synthesise(builtin(), 1)).to_json(), allow_nan=False))
+    again = json.loads(json.dumps(to_json(compare(builtin(), synthesise(builtin(), 1))), allow_nan=False))
     assert (again["schema"], again["kind"], again["counts"]) == ("gatebench.fidelity/1", "copy", [240, 240])
     assert {row["name"] for row in again["measures"]} >= {"arrival_ks", "gap_ks", "joint_ks"}
+
+
+def test_the_words_name_what_is_outside_and_where_the_limit_is():
+    source = builtin()
+    step = source.header.span_ns // 239
+    found = compare(source, at_starts(source, [k * step for k in range(240)], 1, "constant", "even"))
+    lines = in_words(found).split("\n")
+    assert lines[0].startswith("even (240 requests) against builtin (240): outside in ")
+    assert "gaps, KS" in lines[0]
+    assert any(line.startswith("model mix, distance") and line.endswith("in") for line in lines)
+    assert any(line.startswith("gaps, KS") and "≤ 0.1" in line and line.endswith("OUT") for line in lines)
+    due = np.arange(100) * 10_000_000
+    assert in_words(sent_against_due(due, due, 100)).startswith("replay: 100 sent of 100 due, as recorded")
+    assert "not as recorded: sent, of those due 0.990 (= 1)" in in_words(sent_against_due(due[1:], due[1:], 100))
 
 
 def test_nothing_is_compared_with_a_single_arrival():

@@ -70,13 +70,14 @@ def test_a_window_keeps_its_count():
 
 
 def test_the_fast_resampling_is_the_slow_obvious_one():
-    starts = np.sort(np.array([Random(3).randrange(60 * SECOND) for _ in range(100)]))
+    draws = Random(3)
+    starts = np.sort(np.array([draws.randrange(60 * SECOND) for _ in range(100)]))
     starts = starts - starts[0]
     period = int(starts[-1]) + 1
     found = resample_gaps(starts, period, Random(9))
 
     rng = Random(9)
-    width = max(10 * SECOND, 24 * period // len(starts))
+    width = max(min(10 * SECOND, period // 60), 24 * period // len(starts))
     edges = sorted({0, *range(int(rng.random() * width), period, width), period})
     turns = [int(rng.random() * 4) for _ in edges[1:]]
     windows = []
