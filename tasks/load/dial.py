@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import resource
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from storage.records import Failure
 
 OURS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}  # not the target's doing
 _HOPELESS = OURS - {errno.EADDRNOTAVAIL}  # that one may only mean: no IPv6 here
+KEPT_BACK = 16  # descriptors that no connection may have
 _CA_FILE = "SSL_CERT_FILE"
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
@@ -118,6 +120,7 @@ async def _connect(
         try:
             async with asyncio.timeout((until - loop.time()) / (len(addresses) - tried)):
                 transport, _ = await loop.create_connection(lambda: protocol, address, port)
+                _spare(transport)
                 return transport
         except OSError as error:
             refusals.append(error)
@@ -127,6 +130,14 @@ async def _connect(
         raise socket.gaierror(socket.EAI_NONAME, "the name has no address")
     ours = [e for address, e in zip(addresses, refusals, strict=False) if e.errno in OURS and ":" not in address]
     raise ours[0] if ours else refusals[-1]
+
+
+def _spare(transport: asyncio.Transport) -> None:
+    """The last descriptors are for the rows: the sample log must be written whatever the target does to us."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit != resource.RLIM_INFINITY and transport.get_extra_info("socket").fileno() >= limit - KEPT_BACK:
+        transport.abort()
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 def failure_of(error: BaseException, *, shaking_hands: bool = False) -> Failure:
