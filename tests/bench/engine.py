@@ -22,8 +22,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from storage.machine import environment
 from tests.bench import peers, summary
 from tests.bench.client import Job, measure
@@ -80,7 +78,7 @@ def ratio(rounds: Sequence[Round], key: str) -> list[float]:
 
 
 def cpu(bench: Bench) -> None:
-    shapes = {
+    shapes: dict[str, tuple[str, str, tuple[int, int], dict[str, Any]]] = {
         "cpu_plain": ("no stream, instant responder", "instant", (60_000, 40_000), {}),
         "cpu_burst": ("stream of 32 chunks at once", "instant", (20_000, 15_000), {"stream": True}),
         "cpu_paced": ("stream of 32 chunks, 4 ms apart", "paced", (5_000, 5_000), {"stream": True, "users": 100}),
