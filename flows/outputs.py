@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from storage.records import CONTROL, Attempt, Cell, Estimate, Leg, Series, Validity
+from storage.records import CONTROL, Attempt, Cell, Cost, Estimate, Leg, Series, Validity
+from tasks.report.gateway import unfair_lines
 from tasks.report.headline import headline
+from tasks.report.instrument import beside, blind_lines
+from tasks.report.money import spent
 from tasks.report.view import RunView
 
 STATS = ("p50", "p90", "p95", "p99", "mean")
@@ -102,6 +105,8 @@ def _head(view: RunView, schema: str) -> dict[str, Any]:
         "exit_code": run.exit_code,
         "headline": headline(view),
         "instrument": _instrument(view),
+        "cost": cost_json(view),
+        "warnings": [*unfair_lines(view), *blind_lines(view)],
         "fingerprint": {"digest": run.fingerprint} | {name: run.environment.get(name) for name in FACTS},
         "workload_id": run.workload_id,
         "samples": run.path,
@@ -143,6 +148,52 @@ def _trial(view: RunView, target: str, series: str, level: int) -> dict[str, Any
         "throughput_rps": _one(view, target, series, level, "throughput"),
         "output_tokens_per_s": _one(view, target, series, level, "output_tokens_per_s"),
         "goodput_rps": _one(view, target, series, level, "goodput"),
+        "gateway": _gateway(view, target, series, level),
+        "cost": _spent([c for c in _first(view) if (c.target, c.series, c.level) == (target, series, level)]),
+        "instrument": _beside(view, target, series, level),
+    }
+
+
+def cost_json(view: RunView) -> dict[str, Any]:
+    """The whole run, then each target and model of it; confirms count too, the control does not."""
+    parts = dict.fromkeys((cost.target, cost.model) for cost in view.costs)
+    models = [
+        {"target": target, "model": model, **_spent([c for c in view.costs if (c.target, c.model) == (target, model)])}
+        for target, model in parts
+    ]
+    return {**_spent(view.costs), "models": models}
+
+
+def _first(view: RunView) -> list[Cost]:
+    return [cost for cost in view.costs if cost.attempt == Attempt.FIRST]
+
+
+def _spent(costs: Sequence[Cost]) -> dict[str, Any]:
+    found = spent(costs)
+    return {**asdict(found), "usd_per_1000_requests": found.per_thousand}
+
+
+def _gateway(view: RunView, target: str, series: str, level: int) -> dict[str, Any] | None:
+    place = (Attempt.FIRST, target, series, level)
+    found = next((f for f in view.gateway if (f.attempt, f.target, f.series, f.level) == place), None)
+    if found is None:
+        return None
+    raw = {
+        k: v for k, v in asdict(found).items() if k not in ("attempt", "target", "series", "level", "requests", "ok")
+    }
+    pairs = [{"asked": asked, "served": served, "answers": n} for asked, served, n in found.models]
+    return {**raw, "models": pairs}
+
+
+def _beside(view: RunView, target: str, series: str, level: int) -> dict[str, Any] | None:
+    found = beside(view, target, series, level)
+    if found is None:
+        return None
+    return {
+        "floor_ms": {"p50": found.floor_p50_ms, "p99": found.floor_p99_ms},
+        "ceiling_rps": found.ceiling_rps,
+        "used": found.used,
+        "transport": found.transport,
     }
 
 
@@ -175,10 +226,10 @@ def _estimate(estimate: Estimate | None, scale: float = 1.0) -> dict[str, Any] |
 
 
 def _instrument(view: RunView) -> dict[str, Any] | None:
-    """Floor and ceiling of the calibration; the schedule lag is that of the run's worst leg."""
+    """Floor and ceiling of the worst shape, and every shape; the schedule lag is that of the run's worst leg."""
     if not view.calibrations:
         return None
-    worst = view.calibrations[0]
+    worst = max(view.calibrations, key=lambda c: c.floor_p50_ms)
     mine = [leg.health for leg in view.legs if leg.target != CONTROL and leg.series != Series.CALIBRATION]
     lags = {
         "p50": [h.schedule_lag_p50_ms for h in mine],
@@ -187,7 +238,8 @@ def _instrument(view: RunView) -> dict[str, Any] | None:
     }
     return {
         "floor_ms": {"p50": worst.floor_p50_ms, "p99": worst.floor_p99_ms},
-        "ceiling_rps": worst.ceiling_rps,
+        "ceiling_rps": min(c.ceiling_rps for c in view.calibrations),
+        "shapes": [asdict(c) for c in view.calibrations],
         "schedule_lag_ms": {
             name: max((v for v in values if v is not None), default=None) for name, values in lags.items()
         },

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from storage.records import Attempt, GatewayFacts, Series
-from tasks.charts.words import NONE, count, number, plain, share
+from tasks.charts.words import NONE, count, plain, share
 from tasks.report.view import RunView, targets
 
 UNFAIR = 0.01  # share of the answers from which a cache, a fallback or another model is said in the headline
@@ -93,7 +93,7 @@ def unfair_lines(view: RunView) -> list[str]:
     for target in targets(view):
         facts = of_target(view, target)
         said = _own_doing(facts, UNFAIR)
-        if _mixed(facts):
+        if _mixed(facts) and sum(f.other_model for f in facts) > sum(f.fallbacks for f in facts):
             said += _models(facts)
         lines += [f"{target}: {text}" if several else text for text in said]
     return lines + _unlike(view)
@@ -121,7 +121,7 @@ def _limited(facts: Sequence[GatewayFacts]) -> list[str]:
     if not waits:
         return [f"{text}, without a Retry-After"]
     longest = max(f.retry_after_max_s for f in waits if f.retry_after_max_s is not None)
-    return [f"{text}; Retry-After up to {number(longest)} s"]
+    return [f"{text}; Retry-After up to {longest:g} s"]
 
 
 def _models(facts: Sequence[GatewayFacts]) -> list[str]:
@@ -195,8 +195,8 @@ def _waits(f: GatewayFacts) -> str:
     if f.retry_after_p50_s is None or f.retry_after_max_s is None:
         return NONE
     if f.retry_after_p50_s == f.retry_after_max_s:
-        return f"{number(f.retry_after_max_s)} s"
-    return f"{number(f.retry_after_p50_s)} s, up to {number(f.retry_after_max_s)} s"
+        return f"{f.retry_after_max_s:g} s"
+    return f"{f.retry_after_p50_s:g} s, up to {f.retry_after_max_s:g} s"
 
 
 def _kinds(counts: Mapping[str, int], of: int) -> str:

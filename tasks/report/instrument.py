@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from storage.records import Calibration, ceiling_of, shapes_of
-from tasks.charts.words import ms, number, place_words, share
+from tasks.charts.words import listed, ms, number, place_words, share
 from tasks.report.view import RunView, estimate, first_legs, levels, targets
 
 MIN_EFFECT = 0.03  # of a plan that does not say
@@ -31,17 +31,21 @@ class Beside:
 def beside(view: RunView, target: str, series: str, level: int) -> Beside | None:
     """None where the shape of these requests was not calibrated."""
     legs = [leg for leg in first_legs(view, target) if (leg.series, leg.level) == (series, level)]
-    if not legs:
-        return None
     transport = _transport(view, target)
-    shapes = [shape for _, shape in shapes_of(view.calibrations, transport, _streamed(view, target, series, level))]
-    ceiling = ceiling_of(shapes_of(view.calibrations, transport, _streamed(view, target, series, level)))
-    if ceiling is None:
+    shapes = shapes_of(view.calibrations, transport, _streamed(view, target, series, level))
+    one = ceiling_of(shapes)
+    if not legs or one is None:
         return None
-    rates = [leg.health.achieved_rps for leg in legs if leg.health.achieved_rps is not None]
-    floor = max(shapes, key=lambda c: c.floor_p50_ms)
-    p99 = max(c.floor_p99_ms for c in shapes)
-    return Beside(floor.floor_p50_ms, p99, ceiling, max(rates) / ceiling if rates else None, transport)
+    ceilings = [one * max(1, len(leg.workers)) for leg in legs]  # calibrated with one worker
+    rates = [(leg.health.achieved_rps, ceiling) for leg, ceiling in zip(legs, ceilings, strict=True)]
+    floor = max((c for _, c in shapes), key=lambda c: c.floor_p50_ms)
+    return Beside(
+        floor.floor_p50_ms,
+        max(c.floor_p99_ms for _, c in shapes),
+        max(ceilings),
+        max((rate / ceiling for rate, ceiling in rates if rate is not None), default=None),
+        transport,
+    )
 
 
 def floor_words(found: Beside) -> str:
@@ -79,18 +83,21 @@ def instrument_words(view: RunView) -> str | None:
 
 def blind_lines(view: RunView) -> list[str]:
     """Where the effect looked for is smaller than the instrument's own error: min_effect · p50 < floor p99 − floor p50.
-    Such a change may be ours."""
+    Such a change may be ours. One line a target."""
     effect = (view.run.plan.get("judge") or {}).get("min_effect", MIN_EFFECT)
-    lines = []
-    for target, series, level, found in _all(view):
+    found: dict[str, list[tuple[str, float, Beside]]] = {}
+    for target, series, level, mine in _all(view):
         p50 = estimate(view, target, series, level, "latency_p50")
-        if p50 is None or effect * p50.point >= found.error_s:
-            continue
+        if p50 is not None and effect * p50.point < mine.error_s:
+            found.setdefault(target, []).append((place_words(series, level), p50.point, mine))
+    lines = []
+    for target, places in found.items():
+        _, p50_s, worst = max(places, key=lambda place: place[2].error_s / place[1])
         name = f"{target}: " if len(targets(view)) > 1 else ""
-        looked_for = f"a change of {share(effect)} of the median is {ms(effect * p50.point)}"
         lines.append(
-            f"{name}{place_words(series, level)} {looked_for}, less than the instrument's own spread of "
-            f"{ms(found.error_s)} (floor p99 − p50): what is below {share(found.error_s / p50.point)} may be its own"
+            f"{name}{listed(place for place, _, _ in places)} changes below {share(worst.error_s / p50_s)} may be the "
+            f"instrument's own (floor p50 {ms(worst.floor_p50_ms / 1e3)}, p99 {ms(worst.floor_p99_ms / 1e3)}), and "
+            f"{share(effect)} is looked for"
         )
     return lines
 

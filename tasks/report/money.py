@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from storage.records import Cost, Series
-from tasks.charts.words import NONE, count, dollars
+from tasks.charts.words import NONE, count, dollars, plain
 from tasks.report.view import RunView, targets
 
 NO_PRICE = "no price known ([prices] in the plan)"
@@ -66,14 +66,14 @@ def spent(costs: Sequence[Cost]) -> Spent:
 
 
 def cost_words(view: RunView) -> str | None:
-    """`$0.42, $0.35 per 1,000 requests; 120,000 tokens in, 48,000 out; …` of the whole run, warm-up included; None
+    """`$0.42 ($0.35 per 1,000 requests); 120,000 tokens in, 48,000 out; …` of the whole run, warm-up included; None
     where nothing was counted."""
     if not view.costs:
         return None
     found = spent(view.costs)
     price = NO_PRICE
     if found.usd is not None and found.per_thousand is not None:
-        price = f"{dollars(found.usd)}, {dollars(found.per_thousand)} per 1,000 requests"
+        price = f"{dollars(found.usd)} ({dollars(found.per_thousand)} per 1,000 requests)"
     cached = f" ({found.cached_tokens:,} cached)" if found.cached_tokens else ""
     parts = [price, f"{found.input_tokens:,} tokens in{cached}, {found.output_tokens:,} out"]
     if found.wasted_requests:
@@ -91,7 +91,7 @@ def model_rows(view: RunView) -> list[SpentRow]:
     for target in targets(view):
         mine = [cost for cost in view.costs if cost.target == target]
         for model in dict.fromkeys(cost.model for cost in mine):
-            rows.append(_row(target, model, [cost for cost in mine if cost.model == model]))
+            rows.append(_row(target, plain(model), [cost for cost in mine if cost.model == model]))
     return [*rows, _row("", "the whole run", view.costs)] if len(rows) > 1 else rows
 
 

@@ -36,7 +36,7 @@ def kinds(samples: pl.LazyFrame, legs: Sequence[Leg]) -> pl.DataFrame:
             (untold & ~refused).sum().alias("unknown"),
             pl.any_horizontal(put.is_not_null(), got.is_not_null()).sum().alias("told"),
             put.sum().alias("input_tokens"),
-            pl.min_horizontal(pl.col("cached_tokens").fill_null(0), put).sum().alias("cached_tokens"),
+            pl.min_horizontal(pl.col("cached_tokens").fill_null(0), put.fill_null(0)).sum().alias("cached_tokens"),
             got.sum().alias("output_tokens"),
         )
         .sort(KEY)

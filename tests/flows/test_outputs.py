@@ -9,7 +9,21 @@ import polars as pl
 import pytest
 
 from flows.outputs import judge_json, night_json, open_json, sweep_json
-from storage.records import Calibration, Ceiling, Cell, Estimate, Health, Leg, Run, Series, Slo, SloResult, Verdict
+from storage.records import (
+    Calibration,
+    Ceiling,
+    Cell,
+    Cost,
+    Estimate,
+    GatewayFacts,
+    Health,
+    Leg,
+    Run,
+    Series,
+    Slo,
+    SloResult,
+    Verdict,
+)
 from tasks.report.view import RunView
 
 HEALTH = Health(0.1, 0.5, 2.0, 0.3, 0.2, None, 200.0, 0, 40, 1024)
@@ -140,12 +154,71 @@ def test_the_ceiling_says_whether_it_was_reached_and_what_limited_it(view):
 
 
 def test_the_instrument_stands_beside_the_result_with_the_worst_lag_of_a_target(view):
-    assert sweep_json(view)["instrument"] == {
+    found = sweep_json(view)["instrument"]
+    assert [shape["stream"] for shape in found.pop("shapes")] == [True]
+    assert found == {
         "floor_ms": {"p50": 0.3, "p99": 0.9},
         "ceiling_rps": 9000.0,
         "schedule_lag_ms": {"p50": 0.1, "p99": 0.5, "max": 2.0},
     }
     assert sweep_json(replace(view, calibrations=[]))["instrument"] is None
+
+
+def test_of_several_shapes_the_higher_floor_and_the_lower_ceiling_stand_for_the_run(view):
+    plain = Calibration(False, 0.1, 1.2, 20_000.0)
+    found = sweep_json(replace(view, calibrations=[plain, *view.calibrations]))["instrument"]
+    assert (found["floor_ms"]["p50"], found["ceiling_rps"], len(found["shapes"])) == (0.3, 9000.0, 2)
+
+
+def test_floor_ceiling_and_the_share_used_stand_beside_each_level(view):
+    (level,) = sweep_json(view)["levels"]
+    assert level["instrument"] == {
+        "floor_ms": {"p50": 0.3, "p99": 0.9},
+        "ceiling_rps": 9000.0,
+        "used": 200.0 / 9000.0,
+        "transport": "wire",
+    }
+
+
+def cost(model: str, level: int, usd: float | None, **changes: Any) -> Cost:
+    made = Cost("b1", "first", "gw", "sweep", level, model, 10, 1, 1000, 400, 50, usd, 2, 5, usd and usd / 10)
+    return replace(made, **changes)
+
+
+def test_cost_is_told_of_the_run_of_each_model_and_of_each_level(view):
+    found = sweep_json(replace(view, costs=[cost("m", 1, 0.5), cost("n", 1, 0.25), cost("m", 4, 0.25)]))
+    assert (found["cost"]["usd"], found["cost"]["requests"], found["cost"]["unknown"]) == (1.0, 30, 3)
+    assert found["cost"]["usd_per_1000_requests"] == pytest.approx(1.0 / 30 * 1000)
+    assert [(m["target"], m["model"], m["usd"]) for m in found["cost"]["models"]] == [
+        ("gw", "m", 0.75),
+        ("gw", "n", 0.25),
+    ]
+    assert found["levels"][0]["cost"]["usd"] == 0.75
+
+
+def test_without_a_price_for_every_model_there_are_tokens_and_no_dollars(view):
+    found = sweep_json(replace(view, costs=[cost("m", 1, 0.5), cost("n", 1, None)]))["cost"]
+    assert (found["usd"], found["input_tokens"], found["cached_tokens"], found["output_tokens"]) == (
+        None,
+        2000,
+        800,
+        100,
+    )
+    refused = cost("n", 1, None, input_tokens=0, output_tokens=0)
+    assert sweep_json(replace(view, costs=[cost("m", 1, 0.5), refused]))["cost"]["usd"] == 0.5
+
+
+def test_what_the_gateway_did_is_told_of_each_level_and_warned_of(view):
+    facts = GatewayFacts(
+        *("first", "gw", "sweep", 1, 40, 38, 40, {"200": 38, "429": 2}, {"rate_limited": 2}, {"stop": 38}, 2, 2),
+        *(1.0, 3.0, 0, 0, 0, 0, 19, 38, 0, 38, [("m", "m", 38)]),
+    )
+    found = sweep_json(replace(view, gateway=[facts]))
+    gateway = found["levels"][0]["gateway"]
+    assert (gateway["rate_limited"], gateway["retry_after_max_s"], gateway["cache_hits"]) == (2, 3.0, 19)
+    assert gateway["models"] == [{"asked": "m", "served": "m", "answers": 38}]
+    assert "50 % of answers came from the gateway's cache" in found["warnings"]
+    assert sweep_json(view)["levels"][0]["gateway"] is None
 
 
 def test_an_open_loop_is_one_trial_a_target_with_its_response_times(view):
