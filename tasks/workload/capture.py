@@ -1,90 +1,39 @@
 """Logs -> workload: read, redact, merge in time, one arrival a call, every row accounted for."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from storage.errors import NothingMeasured, UsageError
-from tasks.workload.formats.adapter import BLANK, Adapter, Drop, Line, Row
-from tasks.workload.formats.detect import choose
+from tasks.workload.formats.mapped import mapped
 from tasks.workload.ledger import Ledger, Reject
-from tasks.workload.redact import check_level, redact, refuse_secrets, salt_id
-from tasks.workload.sources import Source, expand
-from tasks.workload.trace import SCHEMA, Header, SourceFile, Workload, of_frame
+from tasks.workload.prefixes import BLOCK_TOKENS
+from tasks.workload.reading import STAGED, Reading, Skipped
+from tasks.workload.redact import check_level, harmless, refuse_secrets, salt_id
+from tasks.workload.sources import expand
+from tasks.workload.timing import spread as spread_out
+from tasks.workload.trace import SCHEMA, Header, Workload, of_frame
 
-HEAD_LINES = 200  # looked at to tell the format
-CHUNK_ROWS = 20_000
-MOST_REJECTS = 100_000  # listed; the ledger counts all
 LEAST_DISTINCT = 10  # offsets, below which a common divisor says nothing
-STAGED: dict[str, pl.DataType] = {  # the index of the file, then the fields of Row
-    "source": pl.Int64(),
-    "line": pl.Int64(),
-    "call_id": pl.String(),
-    "start_ns": pl.Int64(),
-    "end_ns": pl.Int64(),
-    "first_token_ns": pl.Int64(),
-    "model": pl.String(),
-    "input_tokens": pl.Int64(),
-    "output_tokens": pl.Int64(),
-    "max_output_tokens": pl.Int64(),
-    "stream": pl.Boolean(),
-    "session": pl.String(),
-    "user": pl.String(),
-    "failure": pl.String(),
-    "cache_hit": pl.Boolean(),
-    "messages": pl.String(),
-    "prefix_blocks": pl.List(pl.UInt32()),
-    "approximate": pl.Boolean(),
-}
+COARSE_NS = 100_000_000  # a resolution from here on makes volleys of what was spread
 NEVER_WRITTEN = ("call_id",)
+DATED_NS = 946_684_800 * 10**9  # the year 2000: a stamp before it counts from the beginning of a trace
 
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """`rejects`: the rows that could not be read, at most 100,000 of them; `ledger` counts every row."""
+    """`rejects`: the rows that could not be read, at most 100,000 of them; `ledger` counts every row. `notes`: what
+    else is to be known, in sentences."""
 
     workload: Workload
     ledger: Ledger
     rejects: tuple[Reject, ...]
-
-
-@dataclass(slots=True)
-class _Reading:
-    """What has been read so far, over all sources."""
-
-    privacy: str
-    salt: bytes | None
-    read: int = 0
-    recognised: int = 0  # rows that were of the format, kept or not
-    dropped: Counter[str] = field(default_factory=Counter)
-    rejects: list[Reject] = field(default_factory=list)
-    pending: list[tuple[object, ...]] = field(default_factory=list)
-    chunks: list[pl.DataFrame] = field(default_factory=list)
-    sources: list[SourceFile] = field(default_factory=list)
-    adapters: dict[str, Adapter] = field(default_factory=dict)
-
-    def take(self, index: int, where: str, record: Row | Drop) -> None:
-        self.read += 1
-        if isinstance(record, Row):
-            self.recognised += 1
-            self.pending.append((index, *redact(record, self.privacy, self.salt)))
-            if len(self.pending) >= CHUNK_ROWS:
-                self.flush()
-            return
-        self.dropped[record.reason] += 1
-        self.recognised += not record.broken and record.reason != BLANK
-        if record.broken and len(self.rejects) < MOST_REJECTS:
-            self.rejects.append(Reject(where, record.line, record.reason))
-
-    def flush(self) -> None:
-        self.chunks.append(pl.DataFrame(self.pending, schema=STAGED, orient="row"))
-        self.pending.clear()
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def capture(
@@ -94,58 +43,46 @@ def capture(
     privacy: str = "counts",
     salt: bytes | None = None,
     name: str | None = None,
+    mapping: str | None = None,
+    spread_seed: int | None = None,
 ) -> Captured:
-    """Read logs (files, folders, globs; plain or gzip), merged in time, into one workload.
+    """Read logs (files, folders, globs; plain, gzip, zstd or Parquet), merged in time, into one workload.
 
-    Nothing is written. Raises UsageError (no such file, unknown format, a secret in what would be kept) and
-    NothingMeasured (no request in the logs).
+    `mapping` names the columns of a table (`formats.mapped`) instead of a format. With `spread_seed`, arrivals are laid
+    out within the step that their stamps were rounded to. Nothing is written. Raises UsageError (no such file, unknown
+    format, a secret in what would be kept) and NothingMeasured (no request in the logs).
     """
     check_level(privacy, salt)
+    table = None if mapping is None else mapped(mapping)
     files = expand(sources)
-    reading = _Reading(privacy, salt)
+    reading = Reading(privacy, salt)
     for index, path in enumerate(files):
-        _read_file(reading, index, path, format)
-    reading.flush()
-    staged = _blocks_apart(pl.concat(reading.chunks))
+        reading.file(index, path, format, table)
+    staged = reading.frame()
     _refuse_nothing(reading, staged.height, files)
+    _refuse_two_clocks(staged, files)
     refuse_secrets(_texts(staged, files))
     merged = _one_row_a_call(staged)
     reading.dropped["duplicate call id"] += staged.height - merged.height
     ledger = Ledger.of(reading.read, merged.height, reading.dropped)
-    header = _header(reading, merged, ledger, name or files[0].name.split(".")[0])
-    return Captured(of_frame(_arrivals(merged), header), ledger, tuple(reading.rejects))
+    step_ns = resolution(merged["start_ns"].to_numpy())
+    if spread_seed is not None and step_ns is not None:
+        merged = _spread(merged, step_ns, spread_seed)
+    notes = tuple(_notes(reading, step_ns, spread_seed))
+    header = _header(reading, merged, ledger, name or harmless(files[0].name.split(".")[0], "workload"))
+    if spread_seed is not None and step_ns is not None:
+        header = replace(header, derived=(f"spread within {_in_words(step_ns)}, seed {spread_seed}",))
+    return Captured(of_frame(_arrivals(merged), header), ledger, tuple(reading.rejects), tuple(reading.skipped), notes)
 
 
-def _read_file(reading: _Reading, index: int, path: Path, format: str) -> None:
-    source = Source(path)
-    lines = source.lines()
-    head = list(_head(lines))
-    if head or format != "auto":
-        adapter = choose(format, [line for _, line in head], str(path))
-        reading.adapters[adapter.name] = adapter
-        last = 0
-        for record in adapter.read(chain(head, lines)):
-            last = record.line
-            reading.take(index, str(path), record)
-        if source.cut:
-            reading.take(index, str(path), Drop(last + 1, "the gzip stream is damaged from here on", broken=True))
-    reading.sources.append(SourceFile(path.name, source.sha256, source.size))
-
-
-def _head(lines: Iterator[Line]) -> Iterator[Line]:
-    """The first lines, and no more than some megabytes of them."""
-    size = 0
-    for number, line in islice(lines, HEAD_LINES):
-        yield number, line
-        size += len(line)
-        if size > 4_000_000:
-            return
-
-
-def _refuse_nothing(reading: _Reading, kept: int, files: Sequence[Path]) -> None:
+def _refuse_nothing(reading: Reading, kept: int, files: Sequence[Path]) -> None:
+    """Raises UsageError where nothing could be read, NothingMeasured where no request was in it."""
     where = ", ".join(str(path) for path in files)
     if kept:
         return
+    if reading.skipped and not reading.recognised:
+        more = len(reading.skipped) - 1
+        raise UsageError(reading.skipped[0].why + (f"; nor could {more} more files be read" if more else ""))
     if reading.rejects and reading.recognised == 0:
         first = reading.rejects[0]
         formats = ", ".join(reading.adapters)
@@ -155,10 +92,19 @@ def _refuse_nothing(reading: _Reading, kept: int, files: Sequence[Path]) -> None
     raise NothingMeasured(f"{where}: no chat request in it: {Ledger.of(reading.read, 0, reading.dropped).in_words()}")
 
 
+def _refuse_two_clocks(staged: pl.DataFrame, files: Sequence[Path]) -> None:
+    """Raises UsageError where some stamps have a date and some count from the beginning of a trace."""
+    dated = staged.group_by(pl.col("start_ns") >= DATED_NS).agg(pl.col("source").min()).sort("start_ns")
+    if dated.height == 2:
+        without, having = (files[index] for index in dated["source"])
+        raise UsageError(
+            f"{without} counts time from its beginning and {having} has dates: they cannot be merged in time; "
+            "capture them apart"
+        )
+
+
 def _texts(staged: pl.DataFrame, files: Sequence[Path]) -> Iterator[tuple[str, str]]:
     """Every text that may be written, each once, with the line it first stands in."""
-    for path in files:
-        yield "a file name", path.name
     for name, dtype in STAGED.items():
         if dtype == pl.String and name not in NEVER_WRITTEN:
             for source, line, text in (
@@ -170,18 +116,34 @@ def _texts(staged: pl.DataFrame, files: Sequence[Path]) -> Iterator[tuple[str, s
                 yield f"{files[source]}: line {line}: {name}", text
 
 
-def _blocks_apart(staged: pl.DataFrame) -> pl.DataFrame:
-    """Each source numbers its blocks from 0; equal numbers of two sources are two blocks."""
-    most = staged.group_by("source").agg(pl.col("prefix_blocks").list.max().max().alias("most")).sort("source")
-    if most["most"].drop_nulls().len() < 2:
-        return staged
-    first = most.select("source", (pl.col("most").fill_null(0) + 1).cum_sum().shift(1, fill_value=0).alias("first"))
-    moved = staged.join(first, on="source", maintain_order="left")
-    return (
-        moved.with_columns(pl.col("prefix_blocks") + pl.col("first"))
-        .cast({"prefix_blocks": pl.List(pl.UInt32())})
-        .drop("first")
-    )
+def _spread(merged: pl.DataFrame, step_ns: int, seed: int) -> pl.DataFrame:
+    """Every stamp of a row moves along with its start."""
+    ordered = merged.sort("start_ns", "source", "line")
+    moved = pl.Series("moved", spread_out(ordered["start_ns"].to_numpy(), step_ns, seed))
+    by = moved - ordered["start_ns"]
+    return ordered.with_columns(moved.alias("start_ns"), pl.col("end_ns") + by, pl.col("first_token_ns") + by)
+
+
+def _notes(reading: Reading, step_ns: int | None, seed: int | None) -> Iterator[str]:
+    """What the ledger does not tell, a sentence each."""
+    for skipped in reading.skipped:
+        yield f"left aside: {skipped.why}"
+    if reading.unordered:
+        yield f"{reading.unordered:,} rows stood out of order in their file; they are sorted in time"
+    if step_ns is not None and step_ns >= COARSE_NS:
+        step = _in_words(step_ns)
+        yield (
+            f"arrivals were stamped in steps of {step}; they are spread out within them, seed {seed}"
+            if seed is not None
+            else f"arrivals are stamped in steps of {step}: replayed as they are they come in volleys; "
+            "--spread lays them out within each step"
+        )
+    if reading.labels:
+        yield f"{len(reading.labels):,} names of models do not look like one; they are kept as model-1 and so on"
+
+
+def _in_words(step_ns: int) -> str:
+    return f"{step_ns / 1e9:g} s" if step_ns >= 10**9 else f"{step_ns / 1e6:g} ms"
 
 
 def _one_row_a_call(staged: pl.DataFrame) -> pl.DataFrame:
@@ -234,19 +196,21 @@ def _arrivals(merged: pl.DataFrame) -> pl.DataFrame:
     ).select(*SCHEMA)
 
 
-def _header(reading: _Reading, merged: pl.DataFrame, ledger: Ledger, name: str) -> Header:
+def _header(reading: Reading, merged: pl.DataFrame, ledger: Ledger, name: str) -> Header:
     start_ns = merged["start_ns"].to_numpy()
-    first_us = int(start_ns.min()) // 1000
-    seconds, rest = divmod(first_us, 1_000_000)
+    first_ns = int(start_ns.min())
+    seconds, rest = divmod(first_ns // 1000, 1_000_000)
     return Header(
         name=name,
         formats=tuple(sorted(reading.adapters)),
         sources=tuple(sorted(reading.sources, key=lambda source: (source.name, source.sha256))),
         arrival_basis="; ".join(sorted(adapter.arrival_basis for adapter in reading.adapters.values())),
         tokens=_token_basis(merged),
-        block_tokens=_block_tokens(reading.adapters.values(), merged),
+        block_tokens=_block_tokens(reading, merged),
         resolution_ns=resolution(start_ns),
-        started_at=datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest).isoformat(),
+        started_at=None
+        if first_ns < DATED_NS
+        else datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest).isoformat(),
         privacy=reading.privacy,
         salt_id=None if reading.salt is None or reading.privacy == "counts" else salt_id(reading.salt),
         ledger=ledger,
@@ -260,14 +224,15 @@ def _token_basis(merged: pl.DataFrame) -> str:
     return "approximate" if merged["approximate"].any() else "exact"
 
 
-def _block_tokens(adapters: Iterable[Adapter], merged: pl.DataFrame) -> int | None:
+def _block_tokens(reading: Reading, merged: pl.DataFrame) -> int | None:
     """Raises UsageError where blocks of two sizes would stand in one workload."""
-    sizes = sorted({size for a in adapters if (size := getattr(a, "block_tokens", None)) is not None})
     if merged["prefix_blocks"].null_count() == merged.height:
         return None
+    sizes = {getattr(adapter, "block_tokens", None) for adapter in reading.adapters.values()} - {None}
+    sizes |= {BLOCK_TOKENS} if reading.own_blocks else set()
     if len(sizes) > 1:
         raise UsageError(f"the logs have prefix blocks of {' and '.join(map(str, sizes))} tokens; capture them apart")
-    return sizes[0] if sizes else None
+    return next(iter(sizes), None)
 
 
 def resolution(start_ns: np.ndarray) -> int | None:

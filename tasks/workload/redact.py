@@ -10,6 +10,7 @@ import orjson
 
 from storage.errors import UsageError
 from tasks.workload.formats.adapter import Row
+from tasks.workload.secrets import opaque, secret_in
 
 Privacy = Literal["counts", "structure", "text"]
 LEVELS: tuple[str, ...] = get_args(Privacy)
@@ -39,20 +40,8 @@ KEPT: dict[str, frozenset[str]] = {
     "text": COUNTS | {"session", "user", "messages"},
 }
 
-# A border before `sk-`, so that `risk-model` is a model and not a key.
-SECRETS: dict[str, re.Pattern[str]] = {
-    "an API key (sk-…)": re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{16,}"),
-    "a bearer token": re.compile(r"(?<![A-Za-z])[Bb]earer\s+[A-Za-z0-9._~+/=-]{8,}"),
-    "an AWS access key": re.compile(r"(?<![A-Za-z0-9])(?:AKIA|ASIA)[0-9A-Z]{12,}"),
-    "a JSON web token": re.compile(r"(?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
-    "a Google API key": re.compile(r"(?<![A-Za-z0-9])AIza[0-9A-Za-z_-]{30,}"),
-    "a GitHub token": re.compile(r"(?<![A-Za-z0-9])(?:gh[pousr]|github_pat)_[A-Za-z0-9_]{20,}"),
-    "a token (hf_, gsk_, xox…)": re.compile(r"(?<![A-Za-z0-9])(?:hf_|gsk_|xox[abeprs]-)[A-Za-z0-9-]{16,}"),
-    "a private key": re.compile(r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----"),
-    "an e-mail address": re.compile(
-        r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,}"
-    ),
-}
+MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")  # one word, as the names of models are
+NOT_SAID = "withheld"  # in the place of a short text that looks like a secret
 
 
 def check_level(privacy: str, salt: bytes | None) -> None:
@@ -70,6 +59,8 @@ def redact(row: Row, privacy: str, salt: bytes | None) -> Row:
     """The row with only what `privacy` allows; users and sessions as keyed hashes, messages as JSON."""
     allowed = KEPT[privacy]
     kept = Row._make(value if name in allowed else None for name, value in zip(Row._fields, row, strict=True))
+    if kept.failure is not None:
+        kept = kept._replace(failure=harmless(kept.failure, "failure"))
     if salt is None or privacy == "counts":
         return kept
     return kept._replace(
@@ -84,9 +75,14 @@ def salt_id(salt: bytes) -> str:
     return hmac.digest(salt, b"gatebench salt id", "sha256").hex()[:8]
 
 
-def secret_in(text: str) -> str | None:
-    """The kind of secret that the text holds, or None."""
-    return next((kind for kind, shape in SECRETS.items() if shape.search(text)), None)
+def is_name_of_model(text: str) -> bool:
+    """Anything else in its place is prose, or a key, and is not kept; keys of a known shape refuse the capture."""
+    return bool(MODEL.fullmatch(text)) and not opaque(text)
+
+
+def harmless(text: str, instead: str = NOT_SAID) -> str:
+    """The text, or `instead` if it looks like a secret: for short texts that nobody misses."""
+    return instead if secret_in(text) or opaque(text) else text
 
 
 def refuse_secrets(texts: Iterable[tuple[str, str]]) -> None:

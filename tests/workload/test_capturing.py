@@ -158,7 +158,7 @@ def test_a_damaged_gzip_keeps_what_could_be_read_and_says_so(payload, tmp_path):
     path.write_bytes(whole[: len(whole) // 2])
     captured = capture([path])
     assert 0 < captured.ledger.kept < 3000
-    assert captured.rejects[-1].reason == "the gzip stream is damaged from here on"
+    assert captured.rejects[-1].reason == "the packed file is damaged from here on"
     assert captured.workload.header.sources[0].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -176,7 +176,7 @@ def test_an_unknown_privacy_level_is_refused(log, payload):
 
 def test_a_secret_fails_the_capture_with_its_place_and_is_not_shown(log, payload):
     key = "sk-" + "a1b2" * 6
-    path = log(payload(), payload(1.0, model_group=f"m {key}"))
+    path = log(payload(), payload(1.0, model_group=f"m/{key}"))
     with pytest.raises(UsageError, match=r"gateway.jsonl: line 2: model looks like an API key") as refused:
         capture([path])
     assert key not in str(refused.value)
@@ -209,7 +209,7 @@ def test_the_resolution_is_the_largest_step_every_arrival_falls_on():
 def test_no_bytes_in_a_line_ever_stop_the_capture_and_the_ledger_closes(broken, payload, tmp_path):
     path = tmp_path / "any.jsonl"
     good = json.dumps(payload()).encode()
-    lines = [b"{}" if line.startswith(b"\x1f\x8b") else line for line in broken] + [good]
+    lines = [b"{}" if line.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")) else line for line in broken] + [good]
     path.write_bytes(b"\n".join(lines))
     captured = capture([path], format="litellm")
     assert captured.ledger.kept == 1

@@ -5,7 +5,8 @@ import pytest
 
 from storage.errors import UsageError
 from tasks.workload.capture import capture
-from tasks.workload.redact import refuse_secrets, salt_id, secret_in
+from tasks.workload.redact import refuse_secrets, salt_id
+from tasks.workload.secrets import secret_in
 
 SALT = b"sixteen bytes at"
 

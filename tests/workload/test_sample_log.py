@@ -6,7 +6,7 @@ from pathlib import Path
 import config
 from tasks.workload.capture import capture
 from tasks.workload.profile import profile
-from tasks.workload.redact import SECRETS
+from tasks.workload.secrets import SHAPES
 from tasks.workload.trace import read, write
 
 SAMPLE = Path(config.__file__).parent / "samples" / "litellm.jsonl.gz"
@@ -31,6 +31,6 @@ def test_the_sample_suits_a_quick_replay():
 
 def test_the_sample_holds_no_secret_and_no_path_of_the_machine_it_was_made_on():
     text = gzip.decompress(SAMPLE.read_bytes()).decode()
-    assert [kind for kind, shape in SECRETS.items() if shape.search(text)] == []
+    assert [kind for kind, shape in SHAPES.items() if shape.search(text)] == []
     assert "site-packages" not in text
     assert SAMPLE.stat().st_size < 600_000

@@ -59,13 +59,16 @@ class Broken(ValueError):
 class Adapter(Protocol):
     """One log format. `read` gives exactly one Row or Drop for each record it meets, and never raises.
 
-    An adapter whose lines each stand for themselves may say so with `line_by_line = True` (absent: False); a large file
-    is then read by several processes, each from a line somewhere in the middle of it. One whose rows carry
-    `prefix_blocks` says in `block_tokens` how many tokens a block holds.
+    One whose rows carry `prefix_blocks` says in `block_tokens` how many tokens a block holds.
     """
 
-    name: str
-    arrival_basis: str  # which stamp the arrival is taken from, with its unit and time zone
+    @property
+    def name(self) -> str:
+        """What `--format` calls it."""
+
+    @property
+    def arrival_basis(self) -> str:
+        """Which stamp the arrival is taken from, with its unit and time zone."""
 
     def recognises(self, head: Sequence[bytes]) -> bool:
         """Do these first lines of a file look like this format? Never raises."""

@@ -15,11 +15,11 @@ from tasks.workload.formats.burstgpt import BurstGPT
 from tasks.workload.formats.caddy import Caddy
 from tasks.workload.formats.envoy import Envoy
 from tasks.workload.formats.litellm import LiteLLM
+from tasks.workload.formats.mooncake import Mooncake
+from tasks.workload.formats.nginx import Nginx
 from tasks.workload.formats.openai import OpenAI
 from tasks.workload.formats.otlp import OTLP
 from tasks.workload.formats.spend_logs import SpendLogs
-from tasks.workload.formats.mooncake import Mooncake
-from tasks.workload.formats.nginx import Nginx
 
 GROUP = "gatebench.formats"  # entry points of packages that bring their own format: NAME = module:AdapterClass
 # The most telling first: of several that recognise a file, the first reads it.

@@ -21,7 +21,6 @@ class LiteLLM:
 
     name = "litellm"
     arrival_basis = "startTime (seconds since the epoch, UTC)"
-    line_by_line = True
 
     def recognises(self, head: Sequence[bytes]) -> bool:
         found = of_json_lines(enumerate(head, 1))
