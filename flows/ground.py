@@ -14,6 +14,7 @@ from config.plan import Plan, Target
 from config.settings import Settings
 from storage.disk import make_folder
 from storage.errors import HostNotAllowed, StorageError, TargetError
+from tasks.load.dial import authorities
 
 LOCK_WAIT_S = 3600.0
 Headers = dict[str, dict[str, str]]  # by the target's name: what it said of itself
@@ -44,25 +45,7 @@ async def probe(target: Target, stream: bool, timeout_s: float) -> dict[str, str
 
     Raises TargetError. An overloaded target (429, 5xx) passes: that is for the measurement to show.
     """
-    body = {
-        **target.extra_body,
-        "model": target.model,
-        "messages": [{"role": "user", "content": "hello"}],
-        target.token_param: 1,
-    }
-    headers = dict(target.headers)
-    if target.api_key is not None:
-        headers["Authorization"] = f"Bearer {target.api_key}"
-    try:
-        async with httpx.AsyncClient(timeout=httpx.Timeout(timeout_s, connect=10), trust_env=False) as client:
-            answer = await client.post(
-                f"{target.url}/chat/completions", json={**body, "stream": stream}, headers=headers, params=target.query
-            )
-    except httpx.HTTPError as error:
-        raise TargetError(
-            f"nothing answers at {target.url} ({type(error).__name__}: {str(error)[:120] or 'no reply'}); "
-            "is the gateway up, and is the URL its base URL, ending in /v1?"
-        ) from None
+    answer = await ask(target, "hello", timeout_s, stream=stream)
     if answer.status_code in (401, 403):
         held = "was refused" if target.api_key is not None else "is not set"
         raise TargetError(f"{target.url} answers {answer.status_code}: the key in {target.api_key_env} {held}")
@@ -72,6 +55,29 @@ async def probe(target: Target, stream: bool, timeout_s: float) -> dict[str, str
             "check the URL (it ends in /v1) and the model's name"
         )
     return {name: value for name, value in answer.headers.items() if name in ("server", "via", "x-litellm-version")}
+
+
+async def ask(target: Target, content: str, timeout_s: float, *, stream: bool = False) -> httpx.Response:
+    """One chat completion of one token. Raises TargetError where nothing answers."""
+    body = {
+        **target.extra_body,
+        "model": target.model,
+        "messages": [{"role": "user", "content": content}],
+        target.token_param: 1,
+        "stream": stream,
+    }
+    headers = dict(target.headers)
+    if target.api_key is not None:
+        headers["Authorization"] = f"Bearer {target.api_key}"
+    try:
+        limits = httpx.Timeout(timeout_s, connect=10)
+        async with httpx.AsyncClient(timeout=limits, trust_env=False, verify=authorities()) as client:
+            return await client.post(f"{target.url}/chat/completions", json=body, headers=headers, params=target.query)
+    except httpx.HTTPError as error:
+        raise TargetError(
+            f"nothing answers at {target.url} ({type(error).__name__}: {str(error)[:120] or 'no reply'}); "
+            "is the gateway up, and is the URL its base URL, ending in /v1?"
+        ) from None
 
 
 @contextlib.asynccontextmanager

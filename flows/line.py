@@ -17,6 +17,7 @@ from prefect.states import Completed, Failed
 from config.load import Load
 from config.plan import Plan, PlanError
 from config.settings import Settings
+from flows import wording
 from flows.forecast import afford, forecast
 from flows.ground import PROBED, alive, check_hosts, only_one, probe_all
 from flows.listen import progress, say
@@ -119,6 +120,7 @@ class _Night:
         captured = await self._capture()
         workload = await characterise(str(resolve(self._workload_name(), self.book, self.settings.workloads_path)))
         self._afford(Path(workload.path))
+        self.tokens_per_word = await self._wording(workload.workload_id)
         run = self._open(workload.workload_id, workload.path)
         await asyncio.to_thread(self.book.start_run, run)
         self.files.write_run(run)
@@ -155,6 +157,17 @@ class _Night:
             say(f"pinned as {name!r}: nights are judged on it from now on")
         return found
 
+    async def _wording(self, workload_id: str) -> float:
+        """Tokens a word: as in earlier runs of this plan and workload, else as a target counts them now."""
+        now = await wording.tokens_per_word(self.plan)
+        runs = await asyncio.to_thread(self.book.runs, 200)
+        before = wording.kept(runs, self.plan.name, workload_id)
+        if before is not None and now is not None and now != before:
+            say(f"a word of our prompts is {now:g} tokens by the target's count and was {before:g}: another tokenizer?")
+        if before is None and now is None:
+            say("no target tells its token counts: prompts are as long as one token a word makes them")
+        return next((value for value in (before, now) if value is not None), 1.0)
+
     def _afford(self, workload: Path) -> None:
         """Raises StoppedEarly for a run that plainly costs more than its budget."""
         read = trace.read(workload)
@@ -171,6 +184,7 @@ class _Night:
             "workload_path": workload_path,
             "target_headers": self.headers,
             "samples_path": str(self.files.folder),
+            wording.KEY: self.tokens_per_word,
         }
         return Run(
             run_id=self.run_id,
@@ -211,6 +225,7 @@ class _Night:
                             workload_id,
                             self.settings.flush_s,
                             control,
+                            self.tokens_per_word,
                         ),
                         null.url,
                     )

@@ -27,6 +27,7 @@ class Setting:
     workload_id: str
     flush_s: float
     control_url: str | None
+    tokens_per_word: float = 1.0  # of our prompts, see `flows.wording`
 
 
 def target_spec(target: Target) -> TargetSpec:
@@ -182,6 +183,7 @@ def _leg(setting: Setting, target: TargetSpec, *, leg_id: str, **rest: object) -
         seed=plan.seed,
         timeouts_s=(timeouts.connect_s, timeouts.first_byte_s, timeouts.idle_s, timeouts.total_s),
         flush_s=setting.flush_s,
+        tokens_per_word=setting.tokens_per_word,
         health=HealthLimits(**plan.health.model_dump()),
         breaker=BreakerSpec(**plan.breaker.model_dump()),
         budget=BudgetSpec(prices=price_list(plan)),
