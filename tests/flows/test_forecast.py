@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from config.load import Load
+from config.load import Load, make_load
 from config.plan import Budget
 from flows.forecast import afford, forecast
 from storage.errors import StoppedEarly
@@ -18,6 +18,7 @@ TRAFFIC = pl.DataFrame(
     },
     schema_overrides={"offset_ns": pl.Int64},
 )
+TALK = TRAFFIC.with_columns(session=pl.Series(["a", None, "a"]))
 BARE = TRAFFIC.with_columns(pl.lit(None, pl.Int64).alias(name) for name in TRAFFIC.columns[1:4])
 
 
@@ -46,6 +47,33 @@ def test_a_replay_takes_its_span_at_its_speed(make):
 def test_an_open_loop_sends_rate_times_duration(make):
     cost = forecast(make(), TRAFFIC, sweep=False, replay=False, load=Load(rate_rps=20, duration_s=30))
     assert cost.requests == 600
+
+
+def test_a_ramp_and_steps_send_what_is_under_their_curve(make):
+    def cost(**asked):
+        return forecast(make(), TALK, sweep=False, replay=False, load=make_load(asked, "load"))
+
+    assert cost(arrivals="ramp", rate_rps=10, to_rps=30, duration_s=60).requests == 1200
+    steps = cost(arrivals="steps", steps="5:10s,0:20s,10:30s")
+    assert (steps.requests, round(steps.minutes * 60)) == (350, 65)
+    assert cost(rate_rps=10, duration_s=6, sessions=True).requests == 90  # 60 sessions of 1.5 turns
+
+
+@pytest.mark.parametrize(
+    ("replay", "requests", "seconds"),
+    [
+        ({}, 3, 60),
+        ({"scale": 2.5}, 8, 60),
+        ({"max_idle_gap_s": 20}, 3, 30),
+        ({"max_idle_gap_s": 20, "speed": 10}, 3, 3),
+        ({"loop_s": 180}, 6, 180),
+        ({"loop_s": 9, "speed": 10}, 3, 9),
+    ],
+)
+def test_a_replay_is_scaled_cut_and_looped(make, replay, requests, seconds):
+    cost = forecast(make(replay=replay), TRAFFIC, sweep=False, replay=True)
+    assert cost.requests == requests
+    assert cost.minutes * 60 - 5 - cost.latency_s == pytest.approx(seconds)
 
 
 def test_money_is_known_only_where_every_target_has_a_price(make, two):

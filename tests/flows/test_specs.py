@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import asdict, replace
 from itertools import groupby
 
-from config.load import Load
+from config.load import Load, make_load
 from flows.specs import load_spec, null_spec, plan_digest, replay_spec, sweep_specs
 from storage.records import Attempt, Price, Series
 
@@ -98,6 +98,30 @@ def test_a_replay_plays_its_part_at_its_speed_each_request_as_it_was(make, setti
     spec = replay_spec(setting(plan), plan.targets[0], "/part.parquet")
     assert (spec.workload, spec.speed, spec.loop, spec.level) == ("/part.parquet", 10, "open", 0)
     assert (spec.stream, spec.max_in_flight, spec.on_full) == (None, 7, "drop")
+
+
+def test_a_replay_carries_what_is_to_be_done_to_its_timing(make, setting):
+    plan = make(replay={"scale": 1.5, "loop_s": 60, "max_idle_gap_s": 5, "sessions": True, "spin": True})
+    spec = replay_spec(setting(plan), plan.targets[0], "/part.parquet")
+    assert (spec.scale, spec.loop_s, spec.max_idle_gap_s, spec.sessions, spec.spin) == (1.5, 60, 5, True, True)
+
+
+def test_a_load_is_sent_as_it_was_asked_for_with_a_warm_up_of_a_tenth(make, setting):
+    plan = make()
+
+    def spec(**asked):
+        return load_spec(setting(plan), plan.targets[0], make_load(asked, "load"))
+
+    constant = spec(rate_rps=20, duration_s=10)
+    assert (constant.rate_rps, constant.duration_s, constant.warmup_s, constant.cv) == (20, 10, 1.0, None)
+    assert spec(duration_s=600).warmup_s == 2.0
+    assert spec(arrivals="poisson").cv == 1.0
+    assert spec(arrivals="gamma", cv=3).cv == 3
+    assert spec(arrivals="ramp", to_rps=50).to_rps == 50
+    steps = spec(arrivals="steps", steps="5:4s,0:1s,9:5s")
+    assert (steps.steps, steps.duration_s, steps.warmup_s) == (((5, 4), (0, 1), (9, 5)), 10, 1.0)
+    talk = spec(sessions=True, think_s=3, spin=True, max_in_flight=5, on_full="drop")
+    assert (talk.sessions, talk.think_s, talk.spin, talk.max_in_flight, talk.on_full) == (True, 3, True, 5, "drop")
 
 
 def test_only_what_is_measured_moves_the_digest(make):
