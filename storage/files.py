@@ -15,10 +15,11 @@ import polars as pl
 
 from storage.disk import WriteText, make_folder, trouble, write_aside, write_synced
 from storage.errors import StorageError, UsageError
-from storage.records import SAMPLE_COLUMNS, Health, Leg, Run, to_json
+from storage.records import SAMPLE_COLUMNS, Health, Leg, Run, Worker, to_json
 
 T = TypeVar("T")
 RUN_SCHEMA = "gatebench.run/1"
+FIDELITY_SCHEMA = "gatebench.fidelities/1"
 TYPES: dict[str, pl.DataType] = {
     "str": pl.String(),
     "i32": pl.Int32(),
@@ -42,8 +43,13 @@ def new_run_id(flow: str, now: datetime, rng: Random | None = None) -> str:
 
 def leg_from_json(raw: dict[str, Any]) -> Leg:
     """A leg of this or a later version: fields that we do not know are left out."""
-    known = {**_known(Leg, raw), "health": Health(**_known(Health, raw["health"]))}
+    workers = [{**_known(Worker, one), "health": _health(one["health"])} for one in raw.get("workers", [])]
+    known = {**_known(Leg, raw), "health": _health(raw["health"]), "workers": [Worker(**one) for one in workers]}
     return Leg(**known)
+
+
+def _health(raw: dict[str, Any] | None) -> Health | None:
+    return None if raw is None else Health(**_known(Health, raw))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,10 @@ class RunFiles:
     @property
     def manifest(self) -> Path:
         return self.folder / "run.json"
+
+    @property
+    def fidelity(self) -> Path:
+        return self.folder / "fidelity.json"
 
     def charts_folder(self) -> Path:
         """Made if it is not there, like every folder here."""
@@ -105,6 +115,15 @@ class RunFiles:
         """The manifest, from which the book can be rebuilt."""
         write_aside(self.manifest, _text({"schema": RUN_SCHEMA, **to_json(run)}), self.write)
         return self.manifest
+
+    def write_fidelity(self, reports: list[dict[str, Any]]) -> Path:
+        """How true the run's replays were, and how like their sources its workloads are."""
+        write_aside(self.fidelity, _text({"schema": FIDELITY_SCHEMA, "reports": reports}), self.write)
+        return self.fidelity
+
+    def read_fidelity(self) -> list[dict[str, Any]]:
+        """[] for a run without any."""
+        return _read(self.fidelity, lambda raw: list(raw["reports"])) if self.fidelity.is_file() else []
 
     def read_run(self) -> Run:
         return _read(self.manifest, lambda raw: Run(**_known(Run, raw)))

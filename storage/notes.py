@@ -1,12 +1,17 @@
-"""What is kept beside the results: named workloads and sent alerts. Each function is one step inside a transaction."""
+"""What is kept beside the results: named workloads, logs that were read, sent alerts.
+
+Each function is one step inside a transaction.
+"""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 
 from storage.errors import UsageError
+from storage.records import LogFile
 
 Con = duckdb.DuckDBPyConnection
 
@@ -15,6 +20,10 @@ insert or replace into workloads (name, workload_id, path, header, pinned, who, 
 values ($name, $workload_id, $path, $header, $pinned, $who, $why, $saved_at)
 """
 SELECT_WORKLOAD = "select name, workload_id, path, header, pinned, who, why, saved_at from workloads "
+PUT_LOG = """
+insert or replace into captured_logs (plan, path, size, mtime_ns, sha256, captured_at)
+values ($plan, $path, $size, $mtime_ns, $sha256, $captured_at)
+"""
 PUT_ALERT = """
 insert into alerts (run_id, kind, channels, title, body, sent_at, error)
 values ($run_id, $kind, $channels, $title, $body, $sent_at, $error)
@@ -70,6 +79,20 @@ def find_pinned(con: Con, name: str) -> WorkloadRow | None:
     if len({row.workload_id for row in fitting}) > 1:
         raise UsageError(f"{name!r} could be {', '.join(row.name for row in fitting)}; write more of it, or the name")
     return fitting[-1] if fitting else None
+
+
+def put_logs(con: Con, plan: str, logs: Sequence[LogFile], captured_at: str) -> None:
+    for log in logs:
+        values = {name: getattr(log, name) for name in LogFile.__slots__}
+        con.execute(PUT_LOG, {**values, "plan": plan, "captured_at": captured_at})
+
+
+def get_logs(con: Con, plan: str) -> list[LogFile]:
+    rows = con.execute(
+        "select path, size, mtime_ns, sha256 from captured_logs where plan = $plan order by captured_at, path",
+        {"plan": plan},
+    ).fetchall()
+    return [LogFile(*row) for row in rows]
 
 
 def put_alert(con: Con, row: AlertRow) -> None:

@@ -113,6 +113,16 @@ class Arrival:
     prefix_blocks: tuple[int, ...] | None = None  # its prompt's blocks of tokens, in order: equal numbers, equal text
 
 
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """A log as it lay on disk when it was read."""
+
+    path: str  # absolute
+    size: int
+    mtime_ns: int
+    sha256: str  # of its bytes
+
+
 # The columns of `runs/<run>/<leg>/part-*.parquet`, in order, with their types.
 SAMPLE_COLUMNS: dict[str, str] = {
     "trial_id": "str",

@@ -14,7 +14,19 @@ from storage import answers, memory, notes, results, runs, segments
 from storage.connection import Connection
 from storage.memory import BaselineEntry
 from storage.notes import AlertRow, WorkloadRow
-from storage.records import Attempt, Calibration, Ceiling, Cell, Cost, GatewayFacts, Leg, Run, SloResult, Verdict
+from storage.records import (
+    Attempt,
+    Calibration,
+    Ceiling,
+    Cell,
+    Cost,
+    GatewayFacts,
+    Leg,
+    LogFile,
+    Run,
+    SloResult,
+    Verdict,
+)
 from storage.segments import Segment
 
 T = TypeVar("T")
@@ -153,6 +165,13 @@ class Book:
     def pinned(self, name: str) -> WorkloadRow | None:
         """By name, by id, or by a prefix of the id that only one has."""
         return self._do(lambda con: notes.find_pinned(con, name))
+
+    def remember_logs(self, plan: str, logs: Sequence[LogFile]) -> None:
+        """These were read for a plan; a path that was read before is told anew."""
+        self._do(lambda con: notes.put_logs(con, plan, logs, self._now()))
+
+    def logs_read(self, plan: str) -> list[LogFile]:
+        return self._do(lambda con: notes.get_logs(con, plan))
 
     def record_alert(
         self, run_id: str, kind: str, *, channels: int, title: str, body: str, sent_at: str, error: str | None
