@@ -43,6 +43,12 @@ stream = true
 [replay]
 speed = 1.0                         # 2 plays twice as fast
 # window = "0:10m"
+# max_idle_gap_s = 30               # cut longer gaps to this
+# scale = 2.0                       # twice as many in the same time, bursts and think times as they were
+# loop_s = 1800                     # play it again and again for so long
+# sessions = true                   # a turn waits for the end of the turn before it and its recorded think time
+# max_in_flight = 1000
+# on_full = "queue"                 # or drop (counted), abort
 
 [budget]                            # hard limits of one run
 # requests = 20000
