@@ -20,6 +20,7 @@ from config.settings import Settings
 from flows import wording
 from flows.forecast import afford, forecast
 from flows.ground import PROBED, alive, check_hosts, only_one, probe_all
+from flows.intake import take_in
 from flows.listen import progress, say
 from flows.outcome import Outcome, exit_code
 from flows.specs import Setting, load_spec, null_spec, plan_digest, replay_spec, streams, sweep_specs
@@ -42,8 +43,8 @@ from storage.records import (
 from storage.store import Book, wall_clock
 from tasks.alert import alert
 from tasks.calibrate import calibrate
-from tasks.capture import CapturedFile, capture
-from tasks.characterise import characterise, part, pin, resolve
+from tasks.characterise import characterise, part, resolve
+from tasks.fidelity import fidelity
 from tasks.judge import Judged, judge_tonight, remember, segments
 from tasks.load.cluster import Cluster
 from tasks.load.fleet import Fleet
@@ -112,12 +113,13 @@ class _Night:
         self.legs: list[Leg] = []
         self.done = 0
         self.total = 0
+        self.likeness: list[dict[str, Any]] = []  # fidelity of the traffic that was captured before the run
         self.used_up: str | None = None  # which limit of the budget ended the run between two legs
 
     async def run(self) -> Outcome:
         for ended in await asyncio.to_thread(self.book.mark_interrupted, alive):
             say(f"run {ended} was interrupted; its rows are kept")
-        captured = await self._capture()
+        await self._capture()
         workload = await characterise(str(resolve(self._workload_name(), self.book, self.settings.workloads_path)))
         self._afford(Path(workload.path))
         self.tokens_per_word = await self._wording(workload.workload_id)
@@ -126,7 +128,7 @@ class _Night:
         self.files.write_run(run)
         say(f"run {self.run_id}: {', '.join(t.name for t in self.plan.targets)}; workload of {workload.count} requests")
         try:
-            return await self._measured(run, workload.path, workload.workload_id, captured)
+            return await self._measured(run, workload.path, workload.workload_id)
         except (asyncio.CancelledError, KeyboardInterrupt, TerminationSignal):  # the latter two: between two awaits
             self._close(RunStatus.CANCELLED, None, 130, "cancelled")
             raise
@@ -143,19 +145,11 @@ class _Night:
         """The plan's workload; a plan that captures is judged on what was pinned under its name."""
         return self.plan.workload or (self.plan.name if self.plan.capture.sources and self.order.capture else "")
 
-    async def _capture(self) -> CapturedFile | None:
+    async def _capture(self) -> None:
         """New logs become a workload beside the pinned one; the first capture of a plan is pinned, later ones never."""
-        wanted = self.plan.capture
-        if not (self.order.capture and wanted.sources):
-            return None
-        out = self.settings.workloads_path / f"{self.plan.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.parquet"
-        found = await capture(list(wanted.sources), str(out), wanted.format, wanted.privacy)
-        say(f"captured {found.ledger}")
-        name = self._workload_name()
-        if self.book.pinned(name) is None and not Path(name).is_file():
-            pin(self.book, name, out, who="gatebench", why="first capture of this plan")
-            say(f"pinned as {name!r}: nights are judged on it from now on")
-        return found
+        if self.order.capture and self.plan.capture.sources:
+            taken = await take_in(self.plan, self._workload_name(), self.book, self.settings)
+            self.likeness = taken.reports
 
     async def _wording(self, workload_id: str) -> float:
         """Tokens a word: as in earlier runs of this plan and workload, else as a target counts them now."""
@@ -238,7 +232,7 @@ class _Night:
 
     # --- measuring
 
-    async def _measured(self, run: Run, workload: str, workload_id: str, captured: CapturedFile | None) -> Outcome:
+    async def _measured(self, run: Run, workload: str, workload_id: str) -> Outcome:
         async with self._instruments(workload, workload_id) as (setting, null):
             self.spending = Spending(self.plan.budget, self.files)
             self.streamed = self._streamed(setting)
@@ -247,6 +241,9 @@ class _Night:
             self.total = len(specs)
             await self._legs(specs)
             await summarise(self.plan, self.run_id)
+            for found in await fidelity(self.run_id, workload, self.likeness):
+                if found["about"] == "replay":
+                    say(found["title"])
             self._refuse_nothing()
             judged = await self._judge(setting, run, workload_id)
         return await self._tell(run, judged)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 LEG_SCHEMA = "gatebench.leg/1"
 CONTROL = "control"  # the reserved name of the control target
+MAIN, STRESS = "main", "stress"  # which stream a request belongs to: the workload itself, or load laid on top of it
 
 
 class Failure(StrEnum):
