@@ -125,8 +125,10 @@ class Processes:
         return self._workers[:count]
 
     def drop(self, worker: Worker, stuck: bool = False) -> None:
+        if not any(one is worker for one in self._workers):  # another crew's
+            return
         worker.executor.shutdown(wait=False, cancel_futures=True)
-        if stuck and worker in self._workers:
+        if stuck:
             os.kill(worker.hello.pid, signal.SIGKILL)  # it has not answered, so its process is there
         self._workers = [one for one in self._workers if one is not worker]
 

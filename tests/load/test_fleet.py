@@ -107,7 +107,7 @@ async def test_a_legs_own_error_comes_back_as_itself(leg_spec, tmp_path):
 
 async def test_the_worker_ends_with_its_fleet(sim, leg_spec):
     crew = Processes()
-    async with Fleet(home=crew) as fleet:
+    async with Fleet(home=crew):
         (worker,) = pids(crew)
     for _ in range(500):
         if not Path(f"/proc/{worker}").exists():
