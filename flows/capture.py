@@ -17,6 +17,8 @@ async def capture(
     out: str,
     format: str = "auto",
     privacy: Literal["counts", "structure", "text"] = "counts",
+    mapping: str | None = None,
+    spread_seed: int | None = None,
 ) -> State[Any]:
     """Turn gateway logs into a redacted workload, and say what it is like.
 
@@ -25,13 +27,17 @@ async def capture(
         out: Parquet file to write, as an absolute path on the worker.
         format: Of the logs; auto looks at the first lines.
         privacy: What is kept. counts keeps sizes and times only, structure also who shares a session, text the prompts.
+        mapping: Columns of a table instead of a format. For example time=created:ms,model=deployment
+        spread_seed: Lay arrivals with coarse stamps out within their step, drawn with this seed.
     """
     try:
-        found = await capture_logs(sources, out, format, privacy)
+        found = await capture_logs(sources, out, format, privacy, mapping, spread_seed)
         like = await characterise(found.path)
     except GatebenchError as error:
         return Failed(message=str(error), data={"error": str(error), "exit_code": error.exit_code})
     say(f"captured {found.ledger} -> {found.path}")
+    for note in found.notes:
+        say(note)
     return Completed(
         message=found.ledger,
         data={
@@ -40,6 +46,7 @@ async def capture(
             "ledger": found.ledger,
             "kept": found.kept,
             "rejects": found.rejects,
+            "notes": list(found.notes),
             "words": like.words,
             "profile": like.profile,
             "exit_code": 0,

@@ -19,6 +19,16 @@ def capture(
     out: Annotated[Path, typer.Option(help="Workload to write.")],
     format: Annotated[str, typer.Option(help="Log format; auto looks at the content.")] = "auto",
     privacy: Annotated[str, typer.Option(help="counts, structure or text: how much is kept.")] = "counts",
+    mapping: Annotated[
+        str | None,
+        typer.Option(
+            "--map",
+            metavar="FIELD=COLUMN,…",
+            help="Columns of any table (CSV, JSON lines, Parquet), for example time=created:ms,model=deployment.",
+        ),
+    ] = None,
+    spread: Annotated[bool, typer.Option(help="Lay arrivals with coarse stamps out within their step.")] = False,
+    seed: Annotated[int, typer.Option(help="Of --spread.")] = 0,
     json: Json = None,
     quiet: Quiet = False,
     home: Home = None,
@@ -33,7 +43,16 @@ def capture(
 
     where = str(out.resolve())
     data = common.run_flow(
-        lambda: flow([_absolute(s) for s in source], where, format, privacy, return_state=True), quiet
+        lambda: flow(
+            [_absolute(s) for s in source],
+            where,
+            format,
+            privacy,
+            mapping,
+            seed if spread else None,
+            return_state=True,
+        ),
+        quiet,
     )
     common.write_json(json, {"schema": "gatebench.capture/1", **data})
     if not quiet and json != "-":

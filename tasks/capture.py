@@ -23,19 +23,40 @@ class CapturedFile:
     ledger: str  # in words
     kept: int
     rejects: str | None  # path of the rejects file, absolute
+    notes: tuple[str, ...] = ()  # files left aside, coarse stamps and the like, in sentences
 
 
-def capture_to(sources: list[str], out: Path, *, format: str, privacy: str) -> CapturedFile:
+def capture_to(
+    sources: list[str],
+    out: Path,
+    *,
+    format: str,
+    privacy: str,
+    mapping: str | None = None,
+    spread_seed: int | None = None,
+) -> CapturedFile:
     """Read `sources`, write `out`. Raises what capturing raises: UsageError, NothingMeasured, StorageError."""
     salt = os.environ.get(SALT_ENV)
-    found = read_logs(sources, format=format, privacy=privacy, salt=salt.encode() if salt else None)
+    found = read_logs(
+        sources,
+        format=format,
+        privacy=privacy,
+        salt=salt.encode() if salt else None,
+        mapping=mapping,
+        spread_seed=spread_seed,
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     workload_id = trace.write(found.workload, out)
     rejects = out.with_suffix(".rejects.jsonl") if found.rejects else None
     if rejects is not None:
         write_rejects(found.rejects, rejects)
     return CapturedFile(
-        workload_id, str(out), found.ledger.in_words(), found.ledger.kept, str(rejects) if rejects else None
+        workload_id,
+        str(out),
+        found.ledger.in_words(),
+        found.ledger.kept,
+        str(rejects) if rejects else None,
+        found.notes,
     )
 
 
@@ -52,5 +73,12 @@ def worth_repeating(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bo
     retry_jitter_factor=0.5,
     retry_condition_fn=worth_repeating,
 )
-async def capture(sources: list[str], out: str, format: str, privacy: str) -> CapturedFile:
-    return capture_to(sources, Path(out), format=format, privacy=privacy)
+async def capture(
+    sources: list[str],
+    out: str,
+    format: str,
+    privacy: str,
+    mapping: str | None = None,
+    spread_seed: int | None = None,
+) -> CapturedFile:
+    return capture_to(sources, Path(out), format=format, privacy=privacy, mapping=mapping, spread_seed=spread_seed)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from storage.errors import NothingMeasured, UsageError
@@ -15,10 +14,10 @@ from tasks.workload.prefixes import BLOCK_TOKENS
 from tasks.workload.reading import STAGED, Reading, Skipped
 from tasks.workload.redact import check_level, harmless, refuse_secrets, salt_id
 from tasks.workload.sources import expand
-from tasks.workload.timing import spread as spread_out
+from tasks.workload.steps import resolution
+from tasks.workload.steps import spread as spread_out
 from tasks.workload.trace import SCHEMA, Header, Workload, of_frame
 
-LEAST_DISTINCT = 10  # offsets, below which a common divisor says nothing
 COARSE_NS = 100_000_000  # a resolution from here on makes volleys of what was spread
 NEVER_WRITTEN = ("call_id",)
 DATED_NS = 946_684_800 * 10**9  # the year 2000: a stamp before it counts from the beginning of a trace
@@ -233,11 +232,3 @@ def _block_tokens(reading: Reading, merged: pl.DataFrame) -> int | None:
     if len(sizes) > 1:
         raise UsageError(f"the logs have prefix blocks of {' and '.join(map(str, sizes))} tokens; capture them apart")
     return next(iter(sizes), None)
-
-
-def resolution(start_ns: np.ndarray) -> int | None:
-    """The largest step that every arrival falls on, counted from the first one; None below ten distinct arrivals."""
-    distinct = np.unique(start_ns)
-    if len(distinct) < LEAST_DISTINCT:
-        return None
-    return int(np.gcd.reduce(np.diff(distinct)))

@@ -129,15 +129,6 @@ def local_variation(gaps: NDArray[np.float64]) -> float | None:
     return float(3 * np.mean(((a[some] - b[some]) / (a[some] + b[some])) ** 2))
 
 
-def spread(stamps_ns: Ints, step_ns: int, seed: int) -> Ints:
-    """Stamps that were rounded down to `step_ns` (counted from the first), each laid at random within its step: of
-    equal stamps as many uniform draws, in order, so that what was logged first stays first. `stamps_ns` sorted."""
-    steps = (stamps_ns - stamps_ns[0]) // step_ns
-    drawn = np.random.default_rng(seed).integers(0, step_ns, len(stamps_ns))
-    ordered = drawn[np.lexsort((drawn, steps))]
-    return np.asarray(stamps_ns + ordered, dtype=np.int64)
-
-
 def dispersion(offsets_ns: Ints, scale_s: int) -> float | None:
     """Index of dispersion of counts over whole windows of `scale_s` (Cox & Lewis 1966)."""
     width = scale_s * 10**9

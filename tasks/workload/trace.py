@@ -66,7 +66,7 @@ class Header:
     arrival_basis: str = ""  # which stamp the offsets are made of, with its time zone
     tokens: str = "exact"  # exact: as the log counts them; approximate: some are guessed from bytes; unknown: none told
     block_tokens: int | None = None  # tokens of one of `prefix_blocks`; None: the workload has no blocks
-    resolution_ns: int | None = None  # every offset is a multiple of it; None: too few arrivals to tell
+    resolution_ns: int | None = None  # the step that recorded arrivals fall on; None: too few to tell
     started_at: str | None = None  # of the first arrival as captured: ISO 8601, UTC
     span_ns: int = 0  # first to last arrival
     privacy: str = "counts"

@@ -4,14 +4,13 @@ import gzip
 import hashlib
 import json
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storage.errors import GatebenchError, NothingMeasured, StorageError, UsageError
-from tasks.workload.capture import capture, resolution
+from tasks.workload.capture import capture
 from tasks.workload.ledger import Ledger, Reject, write_rejects
 
 SALT = b"sixteen bytes at"
@@ -195,13 +194,6 @@ def test_rejects_are_written_a_line_each(tmp_path):
     assert json.loads((tmp_path / "r.jsonl").read_text()) == {"source": "a.jsonl", "line": 3, "reason": "not JSON"}
     with pytest.raises(StorageError, match="cannot write the rejects"):
         write_rejects([], tmp_path / "no" / "r.jsonl")
-
-
-def test_the_resolution_is_the_largest_step_every_arrival_falls_on():
-    assert resolution(np.arange(50) * 3_000_000_000 + 17) == 3_000_000_000
-    assert resolution(np.arange(50) * 3_000_000_000 + np.array([0] * 49 + [1000])) == 1000
-    assert resolution(np.arange(9) * 3_000_000_000) is None
-    assert resolution(np.zeros(50, dtype=np.int64)) is None
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
