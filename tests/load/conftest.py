@@ -1,6 +1,7 @@
 """Both event loops for the wire; one simulator, a small workload and legs made of them for the engine."""
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -93,6 +94,20 @@ def leg_spec(tmp_path: Path, workload: Path) -> Callable[..., LegSpec]:
         return replace(base, **changes)
 
     return make
+
+
+@pytest.fixture
+def environment() -> Iterator[Callable[[str, str], None]]:
+    """Sets a variable of the environment for the time of the test."""
+    before: dict[str, str | None] = {}
+
+    def put(name: str, value: str) -> None:
+        before.setdefault(name, os.environ.get(name))
+        os.environ[name] = value
+
+    yield put
+    for name, value in before.items():
+        os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
 
 
 @pytest.fixture

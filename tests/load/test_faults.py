@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import json
-import os
 import pickle
 import resource
 import shutil
@@ -238,20 +237,6 @@ def test_what_came_before_the_stall_is_kept(leg, transport):
 
 
 # --- TLS
-
-
-@pytest.fixture
-def environment() -> Iterator[Callable[[str, str], None]]:
-    """Sets a variable of the environment for the time of the test."""
-    before: dict[str, str | None] = {}
-
-    def put(name: str, value: str) -> None:
-        before[name] = os.environ.get(name)
-        os.environ[name] = value
-
-    yield put
-    for name, value in before.items():
-        os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
 
 
 def shown(tmp_path: Path, *names: str, days: int = 1) -> tuple[Path, ssl.SSLContext]:
