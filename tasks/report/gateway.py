@@ -36,10 +36,10 @@ class PairRow:
 COLUMNS = {
     "limited": "429",
     "retry_after": "Retry-After",
-    "fallbacks": "after a fallback",
-    "retried": "after a retry",
-    "cache": "from its cache",
-    "other_model": "another model",
+    "fallbacks": "fallback",
+    "retried": "retried",
+    "cache": "cache",
+    "other_model": "other model",
     "finish": "finish reasons",
     "failures": "failures and statuses",
 }
@@ -76,27 +76,28 @@ def pair_rows(view: RunView) -> list[PairRow]:
 
 
 def gateway_lines(view: RunView) -> list[str]:
-    """One sentence for each thing that a gateway did and that moves its numbers, of each target over all its loads."""
-    several = len(targets(view)) > 1
+    """What a gateway did that moves its numbers, one line a target, over all its loads."""
     lines = []
     for target in targets(view):
         facts = of_target(view, target)
-        said = [*_limited(facts), *_own_doing(facts, 0.0), *_models(facts)]
-        lines += [f"{target}: {text}" if several else text for text in said]
+        lines += _line(view, f"{target}: ", [*_limited(facts), *_own_doing(facts, 0.0), *_models(facts)])
     return lines
 
 
 def unfair_lines(view: RunView) -> list[str]:
-    """What makes the numbers those of something else than the model behind the gateway, in short sentences."""
-    several = len(targets(view)) > 1
+    """What makes the numbers those of something else than the model behind the gateway, one short line a target."""
     lines = []
     for target in targets(view):
         facts = of_target(view, target)
         said = _own_doing(facts, UNFAIR)
         if _mixed(facts) and sum(f.other_model for f in facts) > sum(f.fallbacks for f in facts):
             said += _models(facts)
-        lines += [f"{target}: {text}" if several else text for text in said]
+        lines += _line(view, f"at {target} ", said)
     return lines + _unlike(view)
+
+
+def _line(view: RunView, name: str, said: Sequence[str]) -> list[str]:
+    return [(name if len(targets(view)) > 1 else "") + "; ".join(said)] if said else []
 
 
 def _own_doing(facts: Sequence[GatewayFacts], least: float) -> list[str]:
@@ -119,9 +120,9 @@ def _limited(facts: Sequence[GatewayFacts]) -> list[str]:
     waits = [f for f in facts if f.retry_after_max_s is not None]
     text = f"{share(n / total)} of requests were refused with 429"
     if not waits:
-        return [f"{text}, without a Retry-After"]
+        return [f"{text} (without a Retry-After)"]
     longest = max(f.retry_after_max_s for f in waits if f.retry_after_max_s is not None)
-    return [f"{text}; Retry-After up to {longest:g} s"]
+    return [f"{text} (Retry-After up to {longest:g} s)"]
 
 
 def _models(facts: Sequence[GatewayFacts]) -> list[str]:
@@ -211,9 +212,8 @@ def _failures(f: GatewayFacts) -> str:
     """Failures by kind, then the statuses that are not 2xx."""
     if not f.failures:
         return NONE
-    refused = {f"status {status}": n for status, n in f.statuses.items() if not status.startswith("2")}
-    kinds = ", ".join(f"{kind} {n:,}" for kind, n in list(f.failures.items())[:SHOWN])
-    rest = len(f.failures) - SHOWN
-    more = f", {count(rest, 'more kind')}" if rest > 0 else ""
-    statuses = ", ".join(f"{name} {n:,}" for name, n in list(refused.items())[:SHOWN])
-    return f"{kinds}{more}" + (f" ({statuses})" if statuses else "")
+    refused = [f"{n:,} with status {status}" for status, n in f.statuses.items() if not status.startswith("2")]
+    kinds = [f"{n:,} {kind}" for kind, n in f.failures.items()]
+    rest = len(kinds) - SHOWN
+    text = ", ".join([*kinds[:SHOWN], count(rest, "more kind")] if rest > 0 else kinds)
+    return f"{text} ({', '.join(refused[:SHOWN])})" if refused else text

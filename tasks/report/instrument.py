@@ -78,7 +78,8 @@ def instrument_words(view: RunView) -> str | None:
         return None
     used = [b.used for _, _, _, b in _all(view) if b.used is not None]
     text = "; ".join(calibration_words(c) for c in view.calibrations)
-    return f"{text}; this run used {share(max(used))} of it at most" if used else text
+    ceiling = "it" if len(view.calibrations) == 1 else "a ceiling"
+    return f"{text}; this run used {share(max(used))} of {ceiling} at most" if used else text
 
 
 def blind_lines(view: RunView) -> list[str]:

@@ -75,10 +75,8 @@ def test_what_a_gateway_did_is_said_in_shares_of_all_levels(view: View) -> None:
         fallbacks=9, fallbacks_known=9, retried=36, retried_known=36,
     )  # fmt: skip
     assert gateway_lines(view(gateway=[busy, facts(level=1, ok=180)])) == [
-        "5 % of requests were refused with 429; Retry-After up to 3 s",
-        "5 % of answers came from the gateway's cache",
-        "2.5 % of answers came after a fallback",
-        "10 % of answers came after the gateway had tried again",
+        "5 % of requests were refused with 429 (Retry-After up to 3 s); 5 % of answers came from the gateway's cache; "
+        "2.5 % of answers came after a fallback; 10 % of answers came after the gateway had tried again"
     ]
 
 
@@ -128,7 +126,7 @@ def test_a_row_names_failures_statuses_and_finish_reasons(view: View) -> None:
         rate_limited=6,
     )
     (row,) = gateway_rows(view(gateway=[bad]), "gw")
-    assert row.cells["failures"] == "rate_limited 6, http_5xx 2, truncated 2 (status 429 6, status 503 2)"
+    assert row.cells["failures"] == "6 rate_limited, 2 http_5xx, 2 truncated (6 with status 429, 2 with status 503)"
     assert (row.cells["finish"], row.cells["limited"]) == ("stop 50 %, length 50 %", "3 %")
     assert (row.cells["retry_after"], row.cells["cache"]) == ("2 s", "–")
 
