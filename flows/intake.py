@@ -52,12 +52,12 @@ async def take_in(plan: Plan, name: str, book: Book, settings: Settings) -> Inta
         pin(book, name, out, who="gatebench", why="first capture of this plan")
         say(f"pinned as {name!r}: nights are judged on it from now on")
         return Intake(found, [])
-    return Intake(found, _compared(there, out))
+    return Intake(found, _compared(there, out, name))
 
 
-def _compared(pinned: Path, new: Path) -> list[dict[str, Any]]:
-    report = of_new_traffic(pinned, new)
+def _compared(pinned: Path, new: Path, name: str) -> list[dict[str, Any]]:
+    report = of_new_traffic(pinned, new, name)
     if report is None:
         return []
-    say(moved([report]) or f"new traffic is like the pinned workload: {report['title']}")
+    say(moved(report) or f"new traffic is like the pinned workload: {report['title']}")
     return [report]

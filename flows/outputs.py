@@ -109,6 +109,7 @@ def _head(view: RunView, schema: str) -> dict[str, Any]:
         "warnings": [*unfair_lines(view), *blind_lines(view)],
         "fingerprint": {"digest": run.fingerprint} | {name: run.environment.get(name) for name in FACTS},
         "workload_id": run.workload_id,
+        "fidelity": view.fidelity,
         "samples": run.path,
         "report": run.report,
     }

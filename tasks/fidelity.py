@@ -1,6 +1,7 @@
 """How true a run's replays were to their schedule, and how like the pinned workload the newest traffic is."""
 
 import asyncio
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,9 @@ def of_replay(files: RunFiles, leg: Leg) -> dict[str, Any] | None:
     return {"about": "replay", "target": leg.target, **to_json(found)}
 
 
-def of_new_traffic(pin: Path, new: Path) -> dict[str, Any] | None:
-    """The last day of newly captured traffic against the pinned workload; None where one of them is too small to say.
+def of_new_traffic(pin: Path, new: Path, name: str) -> dict[str, Any] | None:
+    """The last day of newly captured traffic against the workload pinned under `name`; None where one of them is too
+    small to say. `repin` in it: the command that would make the new one the pin.
 
     Raises UsageError for a workload that cannot be read.
     """
@@ -46,7 +48,8 @@ def of_new_traffic(pin: Path, new: Path) -> dict[str, Any] | None:
         found = compare(source, latest)
     except NothingMeasured:
         return None
-    return {"about": "new traffic", "pin": str(pin), "new": str(new), **to_json(found)}
+    repin = f"gatebench baseline accept --workload {shlex.quote(str(new))} --name {shlex.quote(name)}"
+    return {"about": "new traffic", "pin": str(pin), "new": str(new), "repin": repin, **to_json(found)}
 
 
 def last_day(workload: trace.Workload) -> trace.Workload:
@@ -55,14 +58,9 @@ def last_day(workload: trace.Workload) -> trace.Workload:
     return workload if begin <= 0 else trace.window(workload, f"{begin / 1e9:.3f}s:")
 
 
-def moved(reports: Sequence[dict[str, Any]]) -> str | None:
-    """What to say where the newest traffic is no longer like the pinned workload."""
-    found = next((r for r in reports if r["about"] == "new traffic" and not r["ok"]), None)
-    if found is None:
-        return None
-    return (
-        f"the workload has moved: re-pin with `gatebench baseline accept --workload {found['new']}`; {found['title']}"
-    )
+def moved(report: dict[str, Any]) -> str | None:
+    """What to say where the newest traffic is no longer like the pinned workload; None where it is."""
+    return None if report["ok"] else f"the workload has moved: re-pin with `{report['repin']}`; {report['title']}"
 
 
 def fidelity_of_run(files: RunFiles, workload: Path, earlier: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from tasks.report.headline import ceiling_words, headline
 from tasks.report.instrument import blind_lines, instrument_words, shape_words
 from tasks.report.money import cost_words, load_rows, model_rows
 from tasks.report.pictures import environment, shown
+from tasks.report.profile import word_facts
 from tasks.report.record import counts, plan_rows, record_rows, repeat_command, show_command
 from tasks.report.tables import (
     LEVEL_METRICS,
@@ -22,6 +23,7 @@ from tasks.report.tables import (
     quiet,
     slo_rows,
 )
+from tasks.report.truth import moved_line, truth_tables
 from tasks.report.view import RunView, changed, targets, tone, validity, word
 
 
@@ -47,6 +49,8 @@ def _verdict(view: RunView) -> dict[str, Any]:
         "record": record_rows(view),
         "plan": plan_rows(run),
         "words": view.profile_words,
+        "about": word_facts(view.profile_words),
+        "truths": truth_tables(view),
         "baseline": view.baseline_runs,
     }
 
@@ -65,6 +69,9 @@ def _facts(view: RunView) -> list[tuple[str, str]]:
     instrument = instrument_words(view)
     if instrument:
         facts.append(("instrument", instrument))
+    moved = moved_line(view)
+    if moved is not None:
+        facts.append(("traffic", moved))
     if view.legs:
         mine = [leg for leg in view.legs if leg.target in targets(view)]
         worst, reasons = validity(mine)

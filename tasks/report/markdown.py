@@ -27,6 +27,7 @@ from tasks.report.tables import (
     present,
     slo_rows,
 )
+from tasks.report.truth import truth_lines
 from tasks.report.view import RunView, changed, targets
 
 METRICS = ("latency_p50", "latency_p95", "latency_p99", "ttft_p95", *RATE_METRICS)
@@ -65,6 +66,7 @@ def _facts(view: RunView) -> str:
     if instrument:
         lines.append(f"- instrument: {instrument}")
     lines += [f"- instrument: {_safe(line)}" for line in blind_lines(view)]
+    lines += [f"- {_safe(line)}" for line in truth_lines(view)]
     if view.baseline_runs:
         lines.append(f"- compared with {len(view.baseline_runs)} runs")
     return "\n".join(lines)

@@ -17,14 +17,13 @@ SHOWN = 30  # models in the table
 
 def render_profile(profile: dict[str, Any], words: str, header: dict[str, Any], like: dict[str, Any] | None) -> str:
     """`profile` and `header` as JSON, `words`: the profile in words. `like`: the fidelity report of a synthetic one."""
-    lines = [line for line in words.split("\n") if line.strip()]
     page = environment().get_template("profile.html.j2")
     return page.render(
         name=profile["name"],
         identity=profile["workload_id"][:16],
         when=(profile["started_at"] or "")[:19].replace("T", " "),
-        headline=lines[0],
-        facts=_facts(lines[1:]),
+        headline=words.partition("\n")[0],
+        facts=word_facts(words),
         models=_models(profile),
         errors=list(profile["errors"].items()),
         like=None if like is None else like_rows(like),
@@ -96,8 +95,9 @@ def like_rows(like: dict[str, Any]) -> dict[str, Any]:
     return {"title": like["title"], "ok": like["ok"], "rows": rows, "notes": like["notes"]}
 
 
-def _facts(lines: list[str]) -> list[tuple[str, str]]:
-    """The words' lines, taken apart at their name; a line without one (bars) is left to the pictures."""
+def word_facts(words: str | None) -> list[tuple[str, str]]:
+    """A profile's words but the first line, taken apart at their names; a line without one (bars) is left out."""
+    lines = (words or "").split("\n")[1:]
     return [(" ".join(line[:15].split()), line[15:].strip()) for line in lines if line[:15].strip()]
 
 

@@ -13,6 +13,7 @@ from tasks.report.instrument import blind_lines, instrument_words
 from tasks.report.money import cost_words
 from tasks.report.record import counts, show_command
 from tasks.report.tables import Number, change_rows, level_rows, present, slo_rows
+from tasks.report.truth import truth_lines
 from tasks.report.view import RunView, changed, targets, tone, validity
 
 STYLES = {"bad": "bold red", "warn": "bold yellow", "good": "bold green", "quiet": "bold cyan"}
@@ -120,6 +121,8 @@ def _facts(view: RunView, console: Console) -> None:
     table.add_row("instrument", instrument_words(view) or "not calibrated")
     for line in blind_lines(view):
         table.add_row("", Text(plain(line), style="yellow"))
+    for line in truth_lines(view):
+        table.add_row("fidelity", Text(plain(line)))
     worst, _ = validity([leg for leg in view.legs if leg.target in targets(view)])
     table.add_row("validity", _word(worst))
     table.add_row("show", Text(show_command(view.run)))

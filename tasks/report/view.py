@@ -47,6 +47,7 @@ class RunView:
     baseline_runs: list[str]
     costs: list[Cost] = field(default_factory=list)
     gateway: list[GatewayFacts] = field(default_factory=list)
+    fidelity: list[dict[str, Any]] = field(default_factory=list)  # reports as `fidelity.json` of the run has them
 
 
 def targets(view: RunView) -> list[str]:
