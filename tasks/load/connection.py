@@ -95,7 +95,10 @@ class Connection(asyncio.Protocol):
                 self._deliver()
             self._refuse()
         if self._chunks:
-            self._deliver()
+            if len(self._chunks) == 1 and self._exchange is exchange and exchange.on_body is not None:
+                exchange.on_body(self._chunks.pop(), self._now)  # nearly every read of a stream
+            else:
+                self._deliver()
 
     def _deliver(self) -> None:
         """Hand over what the read held of the body: all of it came at one instant."""

@@ -35,8 +35,7 @@ class Limits:
         return Limits(connect_ns, min(self.first_byte_ns, read_ns), min(self.idle_ns, read_ns), self.total_ns)
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     scheme: str
     host: str
     port: int
