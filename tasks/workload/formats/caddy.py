@@ -23,7 +23,6 @@ class Caddy:
 
     name = "caddy"
     arrival_basis = "ts (the end of the request, UTC) less duration"
-    line_by_line = True
 
     def recognises(self, head: Sequence[bytes]) -> bool:
         return any(_is_access(record) for record in sample(head))

@@ -18,7 +18,7 @@ OK = range(200, 300)
 BYTES_A_TOKEN = 4
 TOKENS_A_MESSAGE = 4
 REQUEST_ENVELOPE = 150  # bytes of a chat request's JSON besides its text
-RESPONSE_ENVELOPE = 500  # bytes of an answer's headers and JSON besides its text; of a stream's headers and last events
+RESPONSE_ENVELOPE = 250  # bytes of an answer's JSON besides its text
 BYTES_AN_EVENT = 250  # of one token in a stream of server-sent events
 
 
@@ -69,12 +69,13 @@ def tokens_of_request(size: int | None, headers: int = 0) -> int | None:
     return max(1, (size - headers - REQUEST_ENVELOPE) // BYTES_A_TOKEN) if size else None
 
 
-def tokens_of_response(size: int | None, stream: bool | None, cap: int | None = None) -> int | None:
-    """A guess from the bytes of an answer, never over the cap that was asked; None where it is unknown whether it was
-    streamed, for then it is off by a factor of 50."""
+def tokens_of_response(size: int | None, stream: bool | None, cap: int | None = None, headers: int = 0) -> int | None:
+    """A guess from the bytes of an answer, of which `headers` are no body, and never over the cap that was asked; None
+    where it is unknown whether it was streamed, for then it would be off by a factor of 50."""
     if not size or stream is None:
         return None
-    guess = max(1, (size - RESPONSE_ENVELOPE) // (BYTES_AN_EVENT if stream else BYTES_A_TOKEN))
+    body = size - headers
+    guess = max(1, body // BYTES_AN_EVENT if stream else (body - RESPONSE_ENVELOPE) // BYTES_A_TOKEN)
     return guess if cap is None else min(guess, cap)
 
 

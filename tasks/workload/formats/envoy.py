@@ -33,7 +33,6 @@ class Envoy:
 
     name = "envoy"
     arrival_basis = "start_time (UTC unless it says otherwise)"
-    line_by_line = True
 
     def recognises(self, head: Sequence[bytes]) -> bool:
         return any(_looks_like(line) for line in head)

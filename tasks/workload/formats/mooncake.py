@@ -22,7 +22,6 @@ class Mooncake:
     name = "mooncake"
     arrival_basis = "timestamp (milliseconds since the trace began)"
     block_tokens = BLOCK_TOKENS
-    line_by_line = True
 
     def recognises(self, head: Sequence[bytes]) -> bool:
         found = sample(head)

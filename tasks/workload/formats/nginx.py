@@ -15,7 +15,7 @@ from tasks.workload.formats import calls
 from tasks.workload.formats.adapter import BLANK, Broken, Drop, Line, Row, row_or_drop
 from tasks.workload.formats.fields import cap, count, first, flag, moment_ns, part, span_ns, text, tokens
 
-HEADERS = 250  # bytes of a request that are no body
+HEADERS = 250  # bytes of a request or an answer that are no body
 COMBINED = re.compile(
     r"\S+ \S+ (?P<remote_user>.*?) \[(?P<time_local>[^\]]{20,32})\] "
     r'"(?P<request>(?:\\.|[^"\\])*)" (?P<status>\d{3}) (?P<body_bytes_sent>\d+|-)'
@@ -37,7 +37,6 @@ class Nginx:
 
     name = "nginx"
     arrival_basis = "the logged end of the request less request_time; the end itself where no duration is logged"
-    line_by_line = True
 
     def recognises(self, head: Sequence[bytes]) -> bool:
         return any(_looks_like(line) for line in head)
@@ -92,14 +91,16 @@ def _row(number: int, record: Mapping[str, Any]) -> Row | Drop:
     body = calls.body(record.get("request_body"))
     failure = calls.failure(record.get("status"))
     stream, most = _stream(record, body), cap(body)
-    size = _size(record, "request_length")
+    size, sent = _size(record, "request_length"), _size(record, "bytes_sent")
     put, put_guessed = calls.counted(
         tokens(record, "input_tokens", "prompt_tokens"),
         calls.tokens_of_messages(body.get("messages")) or calls.tokens_of_request(size, HEADERS),
     )
     got, got_guessed = calls.counted(
         tokens(record, "output_tokens", "completion_tokens"),
-        calls.tokens_of_response(_size(record, "bytes_sent", "body_bytes_sent"), stream, most),
+        calls.tokens_of_response(_size(record, "body_bytes_sent"), stream, most)
+        if sent is None
+        else calls.tokens_of_response(sent, stream, most, HEADERS),
     )
     return Row(
         line=number,
@@ -151,6 +152,6 @@ def _stream(record: Mapping[str, Any], body: Mapping[str, Any]) -> bool | None:
     return calls.is_stream(record.get("content_type"), of_response=False) if sent is None else sent
 
 
-def _size(record: Mapping[str, Any], *names: str) -> int | None:
-    value = first(record, *names)
-    return None if value is None else count(value, names[0])
+def _size(record: Mapping[str, Any], name: str) -> int | None:
+    value = first(record, name)
+    return None if value is None else count(value, name)
