@@ -28,10 +28,8 @@ class Agenda:
         first = (self._due[position], position)
         return first if ready is None or first < ready else ready
 
-    def pop(self) -> None:
+    def pop(self, head: tuple[int, int]) -> None:
         """Take the head."""
-        head = self.head()
-        assert head is not None
         if self._ready and self._ready[0] == head:
             heappop(self._ready)
         else:

@@ -19,7 +19,8 @@ from storage.records import Failure
 from tasks.load import health
 from tasks.load import schedule as plan
 from tasks.load.clock import Wake, make_wake
-from tasks.load.engine import Engine, Tally
+from tasks.load.engine import Engine
+from tasks.load.flight import Tally
 from tasks.load.limits import Stopper
 from tasks.load.meeting import Others
 from tasks.load.requests import Arrivals, Requests
