@@ -15,6 +15,7 @@ import orjson
 from tasks.workload.formats.adapter import BLANK, Broken, Drop, Line, Row, row_or_drop
 
 SAMPLE = 20
+PEEKED = 20  # lines, to tell what kind of table it is
 DOCUMENT_STARTS = (b"[", b"{", b"[{")  # a first line that holds no more than this opens a document of many lines
 LONGEST_DOCUMENT = 512 * 1024 * 1024
 LONGEST_QUOTE = 1000  # lines in one quoted cell; a quote that is not closed by then is a broken line
@@ -37,41 +38,52 @@ def rows(lines: Iterable[Line], make: Callable[[int, dict[str, Any]], Row | Drop
 def records(lines: Iterable[Line]) -> Iterator[Record | Drop]:
     """Every record of a file, as its fields by name. An empty CSV cell is None."""
     lines = iter(lines)
-    for number, line in lines:
-        stripped = line.strip()
-        if not stripped:
-            yield Drop(number, BLANK, broken=False)
-            continue
-        rest = chain([(number, line)], lines)
-        if stripped in DOCUMENT_STARTS:
-            yield from _document(rest)
-        elif stripped[:1] in (b"{", b"["):
-            yield from of_json_lines(rest)
-        else:
-            yield from _of_csv(rest)
+    first = list(islice(lines, PEEKED))
+    everything = chain(first, lines)
+    said = [line.strip() for _, line in first if line.strip()]
+    if not said:
+        yield from of_json_lines(everything)
+    elif said[0] in DOCUMENT_STARTS and not _is_object(said[1] if len(said) > 1 else b""):
+        yield from _document(everything)
+    elif said[0][:1] in (b"{", b"[") or any(_is_object(line) for line in said):
+        yield from of_json_lines(everything)
+    else:
+        yield from _of_csv(everything)
 
 
 def sample(head: Sequence[bytes]) -> list[dict[str, Any]]:
     """The first records among these lines, to recognise a format by; none where they are no table."""
-    first = next((line.strip() for line in head if line.strip()), b"")
-    if first in DOCUMENT_STARTS:
+    said = [line.strip() for line in islice(head, PEEKED) if line.strip()]
+    if said and said[0] in DOCUMENT_STARTS and not _is_object(said[1] if len(said) > 1 else b""):
         return _first_of_document(b"\n".join(head))
     found = (record.value for record in records(enumerate(head, 1)) if isinstance(record, Record))
     return list(islice(found, SAMPLE))
 
 
 def of_json_lines(lines: Iterable[Line]) -> Iterator[Record | Drop]:
-    """A line holds an object, or a list of objects."""
+    """A line holds an object, or a list of objects. It may be an element of one long list: then it ends in a comma."""
     for number, line in lines:
-        if not line.strip():
-            yield Drop(number, BLANK, broken=False)
-            continue
         try:
             value = orjson.loads(line)
         except orjson.JSONDecodeError:
-            yield Drop(number, "not JSON", broken=True)
+            stripped = line.strip()
+            if not stripped:
+                yield Drop(number, BLANK, broken=False)
+            elif stripped in (b"[", b"]"):
+                yield Drop(number, "a bracket around the list", broken=False)
+            elif stripped.endswith(b",") and _is_object(stripped):
+                yield from _objects(number, orjson.loads(stripped[:-1]))
+            else:
+                yield Drop(number, "not JSON", broken=True)
             continue
         yield from _objects(number, value)
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(orjson.loads(line.removesuffix(b",")), dict)
+    except orjson.JSONDecodeError:
+        return False
 
 
 def _objects(number: int, value: Any) -> Iterator[Record | Drop]:
@@ -128,7 +140,10 @@ def _of_csv(lines: Iterable[Line]) -> Iterator[Record | Drop]:
     that gives no record, the first of them alone is broken and the others are read afresh."""
     csv.field_size_limit(LONGEST_DOCUMENT)
     lines = iter(lines)
-    number, header = next(lines)
+    for number, header in lines:
+        if header.strip():
+            break
+        yield Drop(number, BLANK, broken=False)
     try:
         columns = _columns(header)
     except Broken as broken:
