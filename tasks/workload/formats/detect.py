@@ -14,6 +14,7 @@ from tasks.workload.formats.azure import Azure
 from tasks.workload.formats.burstgpt import BurstGPT
 from tasks.workload.formats.caddy import Caddy
 from tasks.workload.formats.envoy import Envoy
+from tasks.workload.formats.helicone import Helicone
 from tasks.workload.formats.litellm import LiteLLM
 from tasks.workload.formats.mooncake import Mooncake
 from tasks.workload.formats.nginx import Nginx
@@ -36,6 +37,7 @@ ADAPTERS: Mapping[str, Adapter] = MappingProxyType(
             Caddy(),
             Envoy(),
             Nginx(),
+            Helicone(),
             OpenAI(),  # last: it takes many names
         )
     }
