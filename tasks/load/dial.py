@@ -40,7 +40,8 @@ async def look_up(host: str, port: int) -> list[str]:
 
 
 def authorities() -> ssl.SSLContext:
-    """Who is trusted: the system's authorities, and those in the PEM file that SSL_CERT_FILE names.
+    """Who is trusted: the system's authorities (where it has none, certifi's); a PEM file that SSL_CERT_FILE names
+    takes the place of the system's file.
 
     Reading them takes 20 ms, in which an event loop stands still. UsageError: there is no such file, or no PEM in it.
     """

@@ -14,7 +14,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def make_sender(transport: str, url: str, limits: Limits) -> WireTransport | HttpxSender:
-    """`transport`: "wire" or "httpx". Both trust the system's authorities and those of SSL_CERT_FILE.
+    """`transport`: "wire" or "httpx". Both trust the system's authorities or those of SSL_CERT_FILE.
 
     Through "httpx" a server that offers HTTP/2 is spoken to in it, and a proxy that HTTP_PROXY, HTTPS_PROXY or
     ALL_PROXY names is used, except for loopback and the hosts of NO_PROXY. The wire speaks HTTP/1.1, to the server

@@ -1,12 +1,15 @@
 """The wire against servers that say exactly these bytes, on asyncio's loop and on uvloop's."""
 
 import asyncio
+import gc
 import socket
+import tracemalloc
 
 import httpx
 import pytest
 
 from storage.records import Failure
+from tasks.load.connection import Connection
 from tasks.load.wire import Exchange, Limits, Origin, WireTransport
 from tests.fakes.servers import Behaviour, Server, Talk, always, answer, chunked, serving
 
@@ -240,6 +243,133 @@ async def test_an_idle_connection_that_the_server_closed_is_forgotten():
 async def test_a_broken_answer_has_its_name(behave, failure, status):
     exchange = await ask_once(behave)
     assert (exchange.failure, exchange.status) == (failure, status)
+
+
+async def test_a_server_that_reads_nothing_is_cut_at_the_timeout_and_its_request_is_not_kept():
+    upload = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50000000\r\n\r\n" + bytes(50_000_000)
+    async with serving(Talk.silence) as server:
+        wire = WireTransport(SHORT)
+        await ask(wire, server)  # there is a connection before the memory is looked at
+        tracemalloc.start()
+        for _ in range(4):
+            exchange = wire.start(origin_of(server), upload)
+            await asyncio.wait_for(exchange.done, 10)
+            wire.settle(exchange)
+            assert exchange.failure == Failure.TIMEOUT_FIRST_BYTE
+        await asyncio.sleep(0.05)
+        kept, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        await wire.aclose()
+    assert kept < 10_000_000
+    assert most < 120_000_000  # one copy more than the request itself
+
+
+async def test_fifty_megabytes_both_ways():
+    body = bytes(range(256)) * 200_000
+    upload = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    async with serving(always(answer(body))) as server:
+        wire = WireTransport()
+        exchange = wire.start(origin_of(server), upload)
+        await asyncio.wait_for(exchange.done, 60)
+        await wire.aclose()
+    assert (exchange.failure, body_of(exchange) == body, server.requests == [upload]) == (None, True, True)
+
+
+async def test_a_refusal_that_comes_before_the_whole_request_was_sent_costs_the_connection():
+    async def behave(talk: Talk) -> None:
+        if talk.number == 1:
+            await talk.reader.readuntil(b"\r\n\r\n")
+            await talk.say(answer(status=b"413 Too Large"))
+            await talk.silence()
+        await always(answer())(talk)
+
+    upload = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50000000\r\n\r\n" + bytes(50_000_000)
+    async with serving(behave) as server:
+        wire = WireTransport()
+        first = wire.start(origin_of(server), upload)
+        await asyncio.wait_for(first.done, 10)
+        second = await ask(wire, server)
+        await wire.aclose()
+    assert (first.status, first.failure, second.status, second.reused) == (413, None, 200, False)
+
+
+async def never_ends_its_headers(talk: Talk) -> None:
+    await talk.hear()
+    await talk.say(b"HTTP/1.1 200 OK\r\nx: ")
+    while True:
+        await talk.say(b"y" * 50_000)
+        await asyncio.sleep(0)
+
+
+async def only_hints(talk: Talk) -> None:
+    await talk.hear()
+    while True:
+        await talk.say(b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n" * 100)
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("behave", [never_ends_its_headers, only_hints])
+async def test_headers_without_an_end_are_no_answer(behave):
+    exchange = await ask_once(behave)
+    assert (exchange.failure, exchange.status) == (Failure.PROTOCOL, None)
+
+
+async def test_idle_connections_that_were_closed_are_let_go_of():
+    async def behave(talk: Talk) -> None:
+        await talk.hear()
+        await talk.say(answer())
+
+    async with serving(behave) as server:
+        wire = WireTransport(SHORT)
+        await asyncio.gather(*(ask(wire, server) for _ in range(20)))
+        await asyncio.sleep(0.1)
+        for _ in range(3):
+            await ask(wire, server)
+            await asyncio.sleep(0.05)
+        gc.collect()
+        alive = [one for one in gc.get_objects() if isinstance(one, Connection) and one._pool is wire]
+        await wire.aclose()
+    assert len(alive) < 5
+
+
+async def test_trailers_come_after_the_headers_and_stay_with_their_answer():
+    whole = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-late: 1\r\nx-later: 2\r\n\r\n"
+    async with serving(always(whole)) as server:
+        wire = WireTransport()
+        seen = [await ask(wire, server) for _ in range(2)]
+        await wire.aclose()
+    assert [[name for name, _ in e.headers] for e in seen] == [[b"transfer-encoding", b"x-late", b"x-later"]] * 2
+    assert (server.connections, body_of(seen[1])) == (1, b"hi")
+
+
+async def test_http_1_0_keeps_a_connection_only_where_it_says_so():
+    kept = answer(b"x", extra=b"connection: keep-alive\r\n").replace(b"HTTP/1.1", b"HTTP/1.0")
+    plain = answer(b"x").replace(b"HTTP/1.1", b"HTTP/1.0")
+    connections = []
+    for response in (kept, plain):
+        async with serving(always(response)) as server:
+            wire = WireTransport()
+            assert [body_of(await ask(wire, server)) for _ in range(3)] == [b"x"] * 3
+            await wire.aclose()
+        connections.append(server.connections)
+    assert connections == [1, 3]
+
+
+async def test_a_mistake_of_ours_in_the_middle_of_an_answer_is_said_aloud_and_the_exchange_ends():
+    said: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+
+    def stumble(exchange: Exchange) -> None:
+        raise ZeroDivisionError
+
+    async with serving(always(answer())) as server:
+        wire = WireTransport()
+        exchange = wire.start(origin_of(server), PAYLOAD, on_headers=stumble)
+        await asyncio.wait_for(exchange.done, 10)
+        await wire.aclose()
+        await asyncio.sleep(0.05)
+    assert exchange.failure == Failure.PROTOCOL
+    assert len(said) == 1
 
 
 async def test_a_large_header_that_is_not_huge_is_read():

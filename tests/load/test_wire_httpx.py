@@ -83,6 +83,100 @@ async def test_a_stream_is_handed_on_as_it_comes():
         assert [line async for line in lines] == ["two"]
 
 
+async def test_an_answer_to_head_ends_at_its_headers_and_the_connection_is_kept():
+    async with serving(always(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n")) as server, client() as http:
+        seen = [await http.head(server.url) for _ in range(3)]
+    assert [(r.status_code, r.content, r.headers["content-length"]) for r in seen] == [(200, b"", "99")] * 3
+    assert server.connections == 1
+
+
+async def test_a_body_that_follows_head_all_the_same_costs_the_connection():
+    async with serving(always(answer(b"uncalled for"))) as server, client() as http:
+        seen = [await http.head(server.url) for _ in range(3)]
+        got = await http.get(server.url)
+    assert [r.content for r in [*seen, got]] == [b"", b"", b"", b"uncalled for"]
+    assert server.connections == 4
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+async def test_a_head_without_a_length_or_to_be_closed_ends_too(method):
+    behave = always(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
+    async with serving(behave) as server, client() as http:
+        seen = [await http.request(method, server.url) for _ in range(2)]
+    assert [r.status_code for r in seen] == [204, 204]
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("limits", "behave", "error"),
+    [
+        (httpx.Timeout(None, read=0.1), then_silent(), httpx.ReadTimeout),
+        (httpx.Timeout(None, read=0.1), then_silent(b"HTTP/1.1 200 OK\r\n\r\nhalf"), httpx.ReadTimeout),
+        (httpx.Timeout(0.1), then_silent(), httpx.ReadTimeout),
+    ],
+)
+async def test_the_timeouts_of_a_request_hold_for_it_alone(limits, behave, error):
+    async with serving(behave) as hanging, serving(always(answer(b"x"))) as well, client() as http:
+        with pytest.raises(error):
+            await http.get(hanging.url, timeout=limits)
+        assert (await http.get(well.url)).content == b"x"
+
+
+async def test_without_timeouts_of_its_own_those_of_the_transport_hold():
+    async with serving(then_silent()) as server, client(LIMITS) as http:
+        with pytest.raises(httpx.ReadTimeout):
+            await http.get(server.url, timeout=None)
+
+
+PIECE = b"x" * 65536
+
+
+async def test_a_slow_reader_slows_the_server_down_and_loses_nothing_and_is_in_no_hurry():
+    """64 MB; the reader pauses for longer than the timeout between two reads."""
+    said = 0
+
+    async def behave(talk: Talk) -> None:
+        nonlocal said
+        await talk.hear()
+        await talk.say(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (1024 * len(PIECE)))
+        for _ in range(1024):
+            await talk.say(PIECE)
+            said += len(PIECE)
+        await talk.silence()
+
+    async with serving(behave) as server, client(LIMITS) as http, http.stream("GET", server.url) as response:
+        pieces = response.aiter_raw()
+        size = len(await anext(pieces))
+        await asyncio.sleep(0.5)
+        assert said < 32 * 1024 * 1024  # what the sockets hold, and a megabyte of ours
+        async for piece in pieces:
+            size += len(piece)
+    assert size == 1024 * len(PIECE)
+
+
+async def test_a_reader_that_leaves_in_the_middle_of_much_leaves_nothing_behind():
+    behave = then_silent(b"HTTP/1.1 200 OK\r\n\r\n", *[PIECE] * 200)
+    async with serving(behave) as server:
+        wire = WireTransport(LIMITS)
+        async with httpx.AsyncClient(transport=wire) as http:
+            async with http.stream("GET", server.url) as response:
+                await anext(response.aiter_raw())
+                await asyncio.sleep(0.1)
+            assert response.extensions["exchange"].failure == Failure.CANCELLED
+
+
+async def test_a_connection_whose_answer_waited_for_its_reader_is_used_again():
+    whole = answer(PIECE * 40)
+    async with serving(always(whole)) as server, client(LIMITS) as http:
+        for _ in range(3):
+            async with http.stream("GET", server.url) as response:
+                pieces = response.aiter_raw()
+                first = await anext(pieces)
+                await asyncio.sleep(0.05)
+                assert len(first) + sum([len(p) async for p in pieces]) == 40 * len(PIECE)
+    assert server.connections == 1
+
+
 async def test_the_stamps_are_beside_the_answer():
     async with serving(always(answer(b"x"))) as server, client() as http:
         response = await http.get(server.url)
