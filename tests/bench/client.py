@@ -1,7 +1,8 @@
 """One measurement in a process of its own: a `Job` as JSON in, a dict of numbers as JSON out.
 
-The process pins itself to the client's cores, runs once uncounted (imports, first connections), then measures. CPU is
-of the whole process, threads too, so that writing Parquet counts.
+The process pins itself to the client's cores, runs once uncounted (imports), once short and once long; CPU and rate are
+those of the requests by which the long run exceeds the short one, so that starting counts for nothing. CPU is of the
+whole process, threads too, so that writing Parquet counts.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter, perf_counter_ns, process_time
-from typing import Any
+from typing import Any, NamedTuple
 
 USERS, WORDS, WARMUP = 64, 64, 300
 _TIMEOUT_S = 300
@@ -48,6 +49,33 @@ def measure(job: Job) -> dict[str, float]:
     return found
 
 
+# --- the cost of a request
+
+
+class Spent(NamedTuple):
+    requests: int
+    cpu_s: float
+    wall_s: float
+
+    def less(self, other: "Spent") -> "Spent":
+        return Spent(self.requests - other.requests, self.cpu_s - other.cpu_s, self.wall_s - other.wall_s)
+
+    def each(self) -> dict[str, float]:
+        return {
+            "requests": self.requests,
+            "cpu_us": self.cpu_s / self.requests * 1e6,
+            "rps": self.requests / self.wall_s,
+        }
+
+
+def clocks() -> tuple[float, float]:
+    return process_time(), perf_counter()
+
+
+def since(begin: tuple[float, float], requests: int) -> Spent:
+    return Spent(requests, process_time() - begin[0], perf_counter() - begin[1])
+
+
 # --- the engine
 
 
@@ -59,18 +87,20 @@ def engine(job: Job) -> dict[str, float]:
     with contextlib.ExitStack() as stack:
         folder = job.folder if job.folder is not None else stack.enter_context(tempfile.TemporaryDirectory())
         run(spec_of(job, folder, "warm", WARMUP))
+        short = Spent(0, 0.0, 0.0)
+        if job.requests > 10 * WARMUP:
+            begin = clocks()
+            short = since(begin, run(spec_of(job, folder, "short", WARMUP)).rows)
         spec = spec_of(job, folder, "leg", job.requests)
-        begin, cpu = perf_counter(), process_time()
+        begin = clocks()
         leg = run(spec)
-        cpu, took = process_time() - cpu, perf_counter() - begin
+        spent = since(begin, leg.rows).less(short)
         if leg.ok != leg.measured or not leg.measured:
             raise RuntimeError(f"the engine saw failures: {leg.failed} {leg.reasons}")
         rows = pl.read_parquet(Path(spec.folder) / "*.parquet").filter(phase="measured")
     service = rows["end_ns"] - rows["sent_ns"]
     found = {
-        "requests": leg.rows,
-        "cpu_us": cpu / leg.rows * 1e6,
-        "rps": leg.rows / took,
+        **spent.each(),
         "p50_ms": _quantile(service, 0.5) / 1e6,
         "p99_ms": _quantile(service, 0.99) / 1e6,
         "ttft_p50_ms": _quantile(rows["first_token_ns"] - rows["sent_ns"], 0.5) / 1e6,
@@ -147,15 +177,16 @@ async def _loop(ask: Ask, users: int, requests: int, seconds: float) -> list[int
 async def _measured(job: Job, ask: Ask) -> dict[str, float]:
     import numpy as np
 
-    await _loop(ask, job.users, WARMUP, job.seconds / 5)
-    begin, cpu = perf_counter(), process_time()
-    took = await _loop(ask, job.users, job.requests, job.seconds)
-    cpu, wall = process_time() - cpu, perf_counter() - begin
-    count = len(took) + job.users
+    async def run(requests: int, seconds: float) -> tuple[Spent, list[int]]:
+        begin = clocks()
+        took = await _loop(ask, job.users, requests, seconds)
+        return since(begin, len(took) + job.users), took
+
+    await run(WARMUP, job.seconds / 5)
+    short, _ = await run(WARMUP, job.seconds / 5)
+    whole, took = await run(job.requests, job.seconds)
     return {
-        "requests": count,
-        "cpu_us": cpu / count * 1e6,
-        "rps": count / wall,
+        **whole.less(short).each(),
         "p50_ms": float(np.quantile(took, 0.5)) / 1e6,
         "p99_ms": float(np.quantile(took, 0.99)) / 1e6,
     }
