@@ -134,7 +134,7 @@ class Probe:
         self._handle = self._loop.call_later(_PROBE_S, self._woke)
 
     def _woke(self) -> None:
-        self._woken.append(max(0, perf_counter_ns() - self._due))
+        self._woken.extend(missed(perf_counter_ns() - self._due))
         self._fold(_FOLD)
         self._arm()
 
@@ -152,6 +152,12 @@ class Probe:
         else:
             self._pauses += 1
             self._pause_ns += perf_counter_ns() - self._pause_began
+
+
+def missed(late_ns: int, step_ns: int = int(_PROBE_S * 1e9)) -> list[int]:
+    """The lag of a timer that woke so late, and of those that would have been due meanwhile: without them a stall of a
+    second would count no more than one of a millisecond."""
+    return [late_ns - skipped for skipped in range(0, late_ns + 1, step_ns)] if late_ns > 0 else [0]
 
 
 def quantile(values: Sequence[int], q: float) -> float | None:

@@ -135,6 +135,7 @@ class Processes:
     def close(self) -> None:
         for worker in list(self._workers):
             self.drop(worker)
+            worker.interrupt()  # one that is still in a leg keeps its rows and ends
 
 
 def _spawn(key_env: str) -> Worker:
