@@ -36,7 +36,10 @@ class Timeouts(BaseModel):
 
 class Settings(BaseSettings):
     """`GATEBENCH_*` in the environment, then `gatebench.toml` in the working folder (or the file that
-    GATEBENCH_SETTINGS names), then these defaults."""
+    GATEBENCH_SETTINGS names), then these defaults.
+
+    As everywhere, SSL_CERT_FILE names a PEM file with authorities of one's own (the system's are trusted without it),
+    and HTTP_PROXY, HTTPS_PROXY and NO_PROXY name proxies, which only targets with `transport = "httpx"` go through."""
 
     model_config = SettingsConfigDict(env_prefix="GATEBENCH_", env_nested_delimiter="__", extra="ignore", frozen=True)
 
@@ -46,6 +49,7 @@ class Settings(BaseSettings):
     alert_urls: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     timeouts: Timeouts = Timeouts()
     flush_s: float = Field(1.0, gt=0)
+    dask_scheduler: str = ""  # as in tcp://10.0.0.5:8786; empty: workers are processes of this machine
     book_wait_s: float = Field(30.0, ge=0)
 
     @field_validator("allowed_hosts", "alert_urls", mode="before")

@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -140,15 +141,13 @@ class Processes:
 
 def _spawn(key_env: str) -> Worker:
     executor = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
-    with _environment("POLARS_MAX_THREADS", "1"):  # writing samples must not take every core
-        future = executor.submit(hello, key_env)  # the process is made here and inherits it
     try:
+        with _environment("POLARS_MAX_THREADS", "1"):  # writing samples must not take every core
+            future = executor.submit(hello, key_env)  # the process is made here and inherits it
         said = future.result()
-    except BaseException as error:
+    except (BrokenProcessPool, OSError) as error:
         executor.shutdown(wait=False, cancel_futures=True)
-        if isinstance(error, Exception):
-            raise WorkerDied(f"a load worker cannot be started: {error}; is there memory and a process left?") from None
-        raise
+        raise WorkerDied(f"a load worker cannot be started: {error}; is there memory and a process left?") from None
 
     def interrupt() -> None:
         with contextlib.suppress(ProcessLookupError):
