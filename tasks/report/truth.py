@@ -14,7 +14,11 @@ NAMES = {
 
 def truth_lines(view: RunView) -> list[str]:
     """`replay against gw: 240 sent of 240 due, as recorded`; what is outside its limits says so."""
-    return [f"{NAMES[r['about']]}: {_said(r)}" for r in view.fidelity if r["about"] in NAMES]
+    return [
+        _said(r) if r["about"] == "replay" else f"{NAMES[r['about']]}: {_said(r)}"
+        for r in view.fidelity
+        if r["about"] in NAMES
+    ]
 
 
 def truth_tables(view: RunView) -> list[dict[str, Any]]:

@@ -27,6 +27,7 @@ SPLITS = 20
 MANY = 200_000  # rows, above which there are fewer splits
 LEAST = 40  # arrivals in each half, below which there is no floor
 CORNERS = 256  # a side of the grid that the joint distance looks at
+SAME_SPAN = 1.25  # rate and curve of workloads whose lengths differ by more are not either: an hour is no day
 SAME_RATE = 1.1  # gaps of streams whose rates differ by more than this factor are not held to a limit
 LIMITS: dict[str, tuple[float | None, float | None]] = {
     "rate_ratio": (0.8, 1.25),
@@ -110,14 +111,20 @@ def compare(source: Workload, copy: Workload, *, rate_scale: float = 1.0) -> Fid
     floors = noise_floors(source.frame)
     found = dict(_distances(a, b, rate_scale))
     same_rate = 1 / SAME_RATE <= found["rate_ratio"] * rate_scale <= SAME_RATE
+    same_span = 1 / SAME_SPAN <= b.offsets[-1] / a.offsets[-1] <= SAME_SPAN
     measures, notes = [], []
-    for name, limits in LIMITS.items():
-        if name not in found:
-            continue
-        of_gaps = name.startswith(("gap", "dispersion"))
-        unsure = name.startswith("dispersion") and name not in floors
-        lower, upper = (None, None) if unsure or (of_gaps and not same_rate) else limits
+    for name in (name for name in LIMITS if name in found):
+        dispersed, of_time = name.startswith("dispersion"), name in ("rate_ratio", "arrival_ks")
+        unjudged = (
+            (dispersed and name not in floors)
+            or (of_time and not same_span)
+            or ((dispersed or name == "gap_ks") and not same_rate)
+        )
+        lower, upper = (None, None) if unjudged else LIMITS[name]
         measures.append(Measure(name, found[name], lower, upper, floors.get(name)))
+    if not same_span:
+        spans = f"{a.offsets[-1] / 1e9:,.0f} s and {b.offsets[-1] / 1e9:,.0f} s"
+        notes.append(f"they are of different length ({spans}), so rate and arrival curve are shown and not judged")
     if not same_rate:
         notes.append("the rates differ, so gaps and dispersion are shown and not judged")
     short = [f"{s} s" for s in SCALES_S if f"dispersion_{s}s" not in found or f"dispersion_{s}s" not in floors]
