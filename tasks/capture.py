@@ -47,7 +47,9 @@ def capture_to(
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     workload_id = trace.write(found.workload, out)
-    rejects = out.with_suffix(".rejects.jsonl") if found.rejects else None
+    beside = out.with_suffix(".rejects.jsonl")
+    beside.unlink(missing_ok=True)  # of an earlier capture
+    rejects = beside if found.rejects else None
     if rejects is not None:
         write_rejects(found.rejects, rejects)
     return CapturedFile(

@@ -83,6 +83,9 @@ class Reading:
         except (UnknownFormat, NoLog) as error:
             self.skipped.append(Skipped(path, str(error)))
             return
+        if not head and source.cut:
+            self.skipped.append(Skipped(path, f"{path} is packed, and damaged from its beginning"))
+            return
         if adapter is not None:
             self.adapters[adapter.name] = adapter
             self._records(index, str(path), adapter.read(chain(head, lines)), source)

@@ -98,7 +98,7 @@ class Source:
                 while not rest.endswith(b"\n") and (rest := stream.readline(LONGEST_LINE)):
                     pass
                 yield number, line.rstrip(b"\r\n")
-        except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError):
+        except (EOFError, zlib.error, gzip.BadGzipFile):
             self.cut = True
 
 
@@ -138,19 +138,20 @@ def _as_json(value: Any) -> Any:
 
 
 class _Zstd(io.RawIOBase):
-    """Unpacks frame after frame. Raises EOFError where the file ends inside one, as gzip does."""
+    """Unpacks frame after frame. Raises EOFError where one is damaged, or the file ends inside it, as gzip does."""
 
     def __init__(self, packed: "io.BufferedReader[_Hashed]") -> None:
         self.packed = packed
         self.ready = b""
         self.frame: Any = None  # None: between two frames
+        self.damaged = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         while not self.ready:
-            data = self.packed.read1(READ // 8)
+            data = b"" if self.damaged else self.packed.read1(READ // 8)
             if not data:
                 if self.frame is not None:
                     raise EOFError
@@ -164,7 +165,11 @@ class _Zstd(io.RawIOBase):
         out = []
         while data:
             self.frame = self.frame or zstandard.ZstdDecompressor().decompressobj()
-            out.append(self.frame.decompress(data))
+            try:
+                out.append(self.frame.decompress(data))
+            except zstandard.ZstdError:
+                self.damaged = True
+                break
             data = self.frame.unused_data if self.frame.eof else b""
             if self.frame.eof:
                 self.frame = None
