@@ -14,7 +14,9 @@ from config.plan import Plan, Target
 from config.settings import Settings
 from storage.disk import make_folder
 from storage.errors import HostNotAllowed, StorageError, TargetError
-from tasks.load.dial import authorities
+from storage.records import Failure
+from tasks.load.dial import failure_of
+from tasks.load.senders import httpx_transport
 
 LOCK_WAIT_S = 3600.0
 Headers = dict[str, dict[str, str]]  # by the target's name: what it said of itself
@@ -71,9 +73,15 @@ async def ask(target: Target, content: str, timeout_s: float, *, stream: bool = 
         headers["Authorization"] = f"Bearer {target.api_key}"
     try:
         limits = httpx.Timeout(timeout_s, connect=10)
-        async with httpx.AsyncClient(timeout=limits, trust_env=False, verify=authorities()) as client:
+        way = httpx_transport(target.transport, target.url)
+        async with httpx.AsyncClient(timeout=limits, trust_env=False, transport=way) as client:
             return await client.post(f"{target.url}/chat/completions", json=body, headers=headers, params=target.query)
     except httpx.HTTPError as error:
+        if failure_of(error) is Failure.TLS:
+            raise TargetError(
+                f"{target.url} shows no certificate that can be trusted ({error}); "
+                "name the authority that signed it in a PEM file by SSL_CERT_FILE, or mend its name or its date"
+            ) from None
         raise TargetError(
             f"nothing answers at {target.url} ({type(error).__name__}: {str(error)[:120] or 'no reply'}); "
             "is the gateway up, and is the URL its base URL, ending in /v1?"

@@ -20,16 +20,21 @@ def make_sender(transport: str, url: str, limits: Limits) -> WireTransport | Htt
     ALL_PROXY names is used, except for loopback and the hosts of NO_PROXY. The wire speaks HTTP/1.1, to the server
     itself.
     """
-    parsed = httpx.URL(url)
     if transport == "wire":
-        return WireTransport(limits, tls=authorities() if parsed.scheme == "https" else None)
+        return WireTransport(limits, tls=authorities() if httpx.URL(url).scheme == "https" else None)
+    return HttpxSender(httpx_transport(transport, url), limits)
+
+
+def httpx_transport(transport: str, url: str) -> httpx.AsyncHTTPTransport:
+    """httpx's own transport, which goes the way that this target's requests go. Raises UsageError."""
+    if transport == "wire":
+        return httpx.AsyncHTTPTransport(verify=authorities())
     unlimited = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    proxy = _proxy(parsed)
+    proxy = _proxy(httpx.URL(url))
     try:
-        through = httpx.AsyncHTTPTransport(verify=authorities(), http2=True, limits=unlimited, proxy=proxy)
+        return httpx.AsyncHTTPTransport(verify=authorities(), http2=True, limits=unlimited, proxy=proxy)
     except (ValueError, ImportError) as error:
         raise UsageError(f"the proxy {proxy} of the environment cannot be used: {error}") from None
-    return HttpxSender(through, limits)
 
 
 def _proxy(url: httpx.URL) -> str | None:
