@@ -15,6 +15,7 @@ from tasks.workload.formats.burstgpt import BurstGPT
 from tasks.workload.formats.caddy import Caddy
 from tasks.workload.formats.envoy import Envoy
 from tasks.workload.formats.helicone import Helicone
+from tasks.workload.formats.langfuse import Langfuse
 from tasks.workload.formats.litellm import LiteLLM
 from tasks.workload.formats.mooncake import Mooncake
 from tasks.workload.formats.nginx import Nginx
@@ -38,6 +39,7 @@ ADAPTERS: Mapping[str, Adapter] = MappingProxyType(
             Envoy(),
             Nginx(),
             Helicone(),
+            Langfuse(),
             OpenAI(),  # last: it takes many names
         )
     }
