@@ -127,6 +127,9 @@ class Sink:
         """Flush by the loop's timer too: a row must not wait for a next one that may be long in coming."""
         if perf_counter_ns() - self._last_flush >= 0.9 * self._flush_ns:
             self._hand_over()
+            self._pending = [f for f in self._pending if not f.done() or f.exception() is not None]
+            if any(f.done() for f in self._pending):
+                self._last_flush = 0  # a part could not be written: the next row is told
         self._timer = loop.call_later(max(0.005, self._flush_ns / 1e10), self.follow, loop)
 
     def flush(self) -> None:

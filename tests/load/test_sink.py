@@ -136,6 +136,18 @@ def test_a_full_disk_is_said_by_the_next_row_and_once_more_at_the_close(tmp_path
         sink.close()
 
 
+async def test_a_full_disk_is_said_while_the_rows_come_in_slowly(tmp_path):
+    sink = Sink(tmp_path, CONSTANTS, flush_s=0.2, write=full_disk)
+    sink.follow(asyncio.get_running_loop())
+    with pytest.raises(StorageError):
+        for seq in range(3000):
+            sink.add(sample(seq))
+            await asyncio.sleep(0.01)
+    with pytest.raises(StorageError):
+        sink.close()
+    assert sink.rows < 3000
+
+
 class CutOff:
     """A frame whose writing breaks off in the middle."""
 
