@@ -62,7 +62,7 @@ async def test_a_worker_killed_at_any_instant_leaves_whole_parts_and_misses_no_m
 def test_a_disk_that_fills_stops_the_leg_and_keeps_what_is_there(sim, leg_spec, small_disk):
     sim.configure(slots=0, service_ms=1.0)
     spec = leg_spec(sim.url, level=20, requests=10_000_000, flush_s=0.1, folder=str(small_disk / "run" / "leg"))
-    with pytest.raises(StorageError, match="cannot write samples to .*free some space or set another GATEBENCH_HOME"):
+    with pytest.raises(StorageError, match=r"cannot write samples to .*free some space or set another GATEBENCH_HOME"):
         run(spec)
     kept = RunFiles(small_disk, "run").samples().collect()
     assert kept.height > 0
