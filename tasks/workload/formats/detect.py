@@ -21,6 +21,8 @@ from tasks.workload.formats.mooncake import Mooncake
 from tasks.workload.formats.nginx import Nginx
 from tasks.workload.formats.openai import OpenAI
 from tasks.workload.formats.otlp import OTLP
+from tasks.workload.formats.portkey import Portkey
+from tasks.workload.formats.portkey_stream import PortkeyStream
 from tasks.workload.formats.spend_logs import SpendLogs
 
 GROUP = "gatebench.formats"  # entry points of packages that bring their own format: NAME = module:AdapterClass
@@ -40,6 +42,8 @@ ADAPTERS: Mapping[str, Adapter] = MappingProxyType(
             Nginx(),
             Helicone(),
             Langfuse(),
+            Portkey(),
+            PortkeyStream(),
             OpenAI(),  # last: it takes many names
         )
     }
