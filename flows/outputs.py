@@ -60,6 +60,7 @@ def night_json(view: RunView) -> dict[str, Any]:
                 "replay": _trial(view, t["name"], Series.REPLAY, 0)
                 if _legs(view, t["name"], Series.REPLAY, 0)
                 else None,
+                "load": _trial(view, t["name"], Series.LOAD, 0) if _legs(view, t["name"], Series.LOAD, 0) else None,
                 "ceiling": ceiling_json(view, t["name"]),
             }
             for t in view.run.plan["targets"]

@@ -1,5 +1,6 @@
 """What a run means, in sentences: the same words in the page, the terminal, the artifact and the alert."""
 
+from storage.errors import StoppedEarly
 from storage.records import Ceiling, RunStatus, Validity, Verdict, Word
 from tasks.charts.words import (
     count,
@@ -134,7 +135,9 @@ def _inconclusive(view: RunView) -> str:
 
 
 def _invalid(view: RunView) -> str:
-    legs = [leg for leg in view.legs if leg.validity == Validity.INVALID]
+    legs = [leg for leg in view.legs if leg.validity == Validity.INVALID and leg.stopped is None]
+    if not legs and _ended_early(view):
+        return _cut_short(view)
     if not legs:
         return f"Invalid: {_stop(view.run.reason or 'the measurement cannot be trusted')}"
     _, reasons = validity(legs)
@@ -146,17 +149,39 @@ def _invalid(view: RunView) -> str:
     )
 
 
+def _ended_early(view: RunView) -> bool:
+    """By its budget, by the error breaker or by hand: told of a leg, or of the run where it ended between two."""
+    return view.run.exit_code == StoppedEarly.exit_code or any(leg.stopped for leg in view.legs)
+
+
+def _cut_short(view: RunView) -> str:
+    stopped = next((leg for leg in view.legs if leg.stopped is not None), None)
+    reason = view.run.reason or next(iter(stopped.reasons if stopped is not None else []), "")
+    mine = [leg for leg in view.legs if leg.target in targets(view)]
+    whole = sum(leg.stopped is None for leg in mine)
+    why = f" ({reason})" if reason else ""
+    said = _so_far(view)
+    return f"Stopped early{why} after {count(whole, 'whole leg')}" + (f"; so far {'; '.join(said)}." if said else ".")
+
+
 def _unjudged(view: RunView) -> str:
-    bad = [leg for leg in view.legs if leg.validity == Validity.INVALID]
-    if bad:
+    if any(leg.validity == Validity.INVALID and leg.stopped is None for leg in view.legs):
         return _invalid(view)
+    if _ended_early(view):
+        return _cut_short(view)
+    said = _so_far(view)
+    return f"Measured, not judged: {'; '.join(said)}." if said else "Measured, not judged."
+
+
+def _so_far(view: RunView) -> list[str]:
+    """Ceilings, and the p95 latency at the lowest and the highest load."""
     several = len(targets(view)) > 1
     said = [f"{c.target + ': ' if several else ''}ceiling {ceiling_words(c)}" for c in view.ceilings]
     for target in targets(view):
         at = levels(view, target)
         found = [(key, estimate(view, target, *key, "latency_p95")) for key in (at[:1] + at[1:][-1:])]
         said += [f"p95 latency {value_words('latency_p95', e.point)} {place_words(*key)}" for key, e in found if e]
-    return f"Measured, not judged: {'; '.join(said)}." if said else "Measured, not judged."
+    return said
 
 
 def _stop(text: str) -> str:

@@ -16,7 +16,11 @@ import duckdb
 import pytest
 
 import config
+from config.forms import TargetForm
 from deployments.local import HARDENED, server, unused_port
+from flows.load import load
+from flows.replay import replay
+from flows.sweep import sweep
 from storage.connection import open_file
 from storage.disk import make_folder
 from storage.migrate import migrate
@@ -240,6 +244,86 @@ def test_a_host_is_allowed_on_the_command_line_or_in_the_environment(gatebench):
     words = ["sweep", "--url", "http://10.0.0.1/v1", *SMALL, "--dry-run"]
     assert gatebench(*words, "--allow-host", "10.0.0.1").code == 0
     assert gatebench(*words, GATEBENCH_ALLOWED_HOSTS="10.0.0.1").code == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'allowed_hosts = ["10.0.0.1"]\n[[targets]]\nurl = "http://10.0.0.1/v1"\nmodel = "m"\n',
+        '[[targets]]\nurl = "http://10.0.0.1/v1"\nmodel = "m"\n',
+        f'[[targets]]\nurl = "{HERE}"\nmodel = "m"\n[control]\nurl = "http://10.0.0.1/v1"\n',
+    ],
+)
+def test_a_plan_cannot_allow_a_host(gatebench, tmp_path, text):
+    (tmp_path / "p.toml").write_text(text)
+    done = gatebench("nightly", "--plan", tmp_path / "p.toml")
+    assert done.code == 2
+    assert "unknown key 'allowed_hosts'" in done.sentence or "10.0.0.1 is not this machine" in done.sentence
+
+
+def test_a_change_on_the_command_line_cannot_allow_a_host(gatebench):
+    for change in ("targets.0.url=http://10.0.0.1/v1", "control.url=http://10.0.0.1/v1"):
+        done = gatebench("load", "--url", HERE, "--model", "m", "--set", change)
+        assert (done.code, "10.0.0.1 is not this machine" in done.sentence) == (2, True)
+
+
+async def test_a_flow_parameter_cannot_allow_a_host():
+    there = TargetForm(url="http://10.0.0.1/v1")
+    asked = [load.fn(target=there), sweep.fn(target=there), replay.fn(target=there)]
+    asked += [load.fn(overrides=["targets.0.url=http://10.0.0.1/v1"])]
+    for call in asked:
+        state = await call
+        assert state.is_failed()
+        assert "10.0.0.1 is not this machine, and nobody allowed it" in state.message
+
+
+def test_a_target_is_asked_before_a_prefect_server_is(gatebench):
+    url = f"http://127.0.0.1:{unused_port()}/v1"
+    done = gatebench("load", "--url", url, "--model", "m", PREFECT_API_URL=f"http://127.0.0.1:{unused_port()}/api")
+    assert done.code == 13
+    assert done.sentence.startswith(f"nothing answers at {url} (ConnectError")
+
+
+# --- budgets
+
+
+PRICED = 'name = "p"\n[[targets]]\nname = "gw"\nurl = "{url}"\nmodel = "m"\n[prices.m]\ninput = 1.0\noutput = 10.0\n'
+
+
+def test_a_run_that_is_plainly_over_its_budget_sends_nothing(gatebench):
+    with SimulatorProcess(SimConfig(slots=0, service_ms=1)) as simulator:
+        words = ["load", "--url", simulator.url, "--model", "m", "--rate", "20", "--duration", "60s"]
+        done = gatebench(*words, "--set", "budget.wall_s=20")
+        assert simulator.stats()["requests"] == 0
+    assert (done.code, done.out) == (15, "")
+    assert done.sentence.startswith("this run is forecast to take 60 s, its budget is 20 s; nothing was sent.")
+
+
+def test_a_budget_of_requests_ends_a_load_exactly_there_and_its_cost_is_told(gatebench, tmp_path):
+    with SimulatorProcess(SimConfig(slots=0, service_ms=1)) as simulator:
+        words = ["load", "--url", simulator.url, "--model", "m", "--rate", "50", "--duration", "10s", "--no-stream"]
+        changes = ["--set", "budget.requests=70", "--set", "prices.m.output=10"]
+        done = gatebench(*words, *changes, "--quiet", "--json", tmp_path / "l.json")
+        asked = simulator.stats()["requests"]
+    assert done.code == 15, done.err
+    found = json.loads((tmp_path / "l.json").read_text())
+    assert found["cost"]["requests"] == 70
+    assert asked <= 75  # with the few that ask whether anybody is there, and how tokens are counted
+    assert found["cost"]["usd"] == pytest.approx(found["cost"]["output_tokens"] * 10 / 1e6)
+    (trial,) = found["trials"]
+    assert (trial["validity"], trial["reasons"][0]) == ("invalid", "budget: 70 requests")
+
+
+def test_a_budget_that_is_used_up_between_two_legs_leaves_the_rest_out(gatebench, tmp_path):
+    with SimulatorProcess(SimConfig(slots=0, service_ms=1)) as simulator:
+        (tmp_path / "p.toml").write_text(PRICED.format(url=simulator.url))
+        words = ["sweep", "--plan", tmp_path / "p.toml", "--requests", "20", "--concurrency", "1", "--blocks", "5"]
+        done = gatebench(*words, "--no-control", "--set", "budget.requests=10", "--json", tmp_path / "s.json")
+    assert done.code == 15
+    found = json.loads((tmp_path / "s.json").read_text())
+    assert found["cost"]["requests"] == 10
+    assert found["headline"].startswith("Stopped early (budget: 10 requests) after ")
+    assert [shape["stream"] for shape in found["instrument"]["shapes"]] == [True]
 
 
 # --- plans and options

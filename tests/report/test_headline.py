@@ -141,3 +141,22 @@ def test_an_error_verdict_without_an_effect_gives_its_reason(view: View) -> None
     assert headline(view(verdicts=[errors])) == (
         "Regressed: error share at 10 concurrent is 0 % (12 of 200 failed) against 7 nights."
     )
+
+
+def test_a_run_that_its_budget_ended_is_not_blamed_on_the_generator(view: View, made: dict[str, Any]) -> None:
+    cut = made["leg"](10, 1, validity="invalid", reasons=["budget: 5 requests"], stopped="budget")
+    seen = view(verdict=None, exit_code=15, reason="budget: 10 requests", legs=[made["leg"](1, 0), cut])
+    assert headline(seen) == (
+        "Stopped early (budget: 10 requests) after 1 whole leg; so far ceiling reached 80.0/s [78.0, 82.0] at 10 "
+        "concurrent, limited by capacity; p95 latency 50.0 ms at 1 concurrent; p95 latency 212 ms at 10 concurrent."
+    )
+    judged = view(verdict="invalid", exit_code=15, reason="budget: 10 requests", legs=[made["leg"](1, 0), cut])
+    assert headline(judged).startswith("Stopped early (budget: 10 requests) after 1 whole leg")
+
+
+def test_a_run_that_was_stopped_and_could_not_keep_up_says_the_latter(view: View, made: dict[str, Any]) -> None:
+    slow = made["leg"](10, 0, validity="invalid", reasons=["generator: its CPU was busy"])
+    cut = made["leg"](10, 1, validity="invalid", reasons=["budget: 5 requests"], stopped="budget")
+    assert headline(view(verdict="invalid", exit_code=12, legs=[slow, cut])).startswith(
+        "Invalid: the generator was the limit in 1 of 2 legs"
+    )
