@@ -10,6 +10,7 @@ import orjson
 
 from storage.errors import UsageError
 from tasks.workload.formats.adapter import Adapter
+from tasks.workload.formats.aiperf import AIPerf
 from tasks.workload.formats.azure import Azure
 from tasks.workload.formats.burstgpt import BurstGPT
 from tasks.workload.formats.caddy import Caddy
@@ -37,6 +38,7 @@ ADAPTERS: Mapping[str, Adapter] = MappingProxyType(
             Azure(),
             BurstGPT(),
             Mooncake(),
+            AIPerf(),  # after Mooncake: it takes the same fields and more
             Caddy(),
             Envoy(),
             Nginx(),
