@@ -309,6 +309,8 @@ class _Night:
                 say(f"{label}: sent by {len(leg.workers)} workers: {', '.join(one.name for one in leg.workers)}")
             self.legs.append(leg)
             self.spending.add(leg, ready.budget)
+            if leg.stopped == "budget" and leg.target != CONTROL:
+                self.used_up = self.spending.used_up()  # says the plan's limit, the leg only what was left of it
             self.done += 1
             progress(self.done, self.total, label)
             if leg.reasons:
