@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from tasks.workload.formats import calls
 from tasks.workload.formats.adapter import Broken, Drop, Line, Row, row_or_drop
 from tasks.workload.formats.fields import cap, flag, moment_ns, part, span_ns, text, tokens
-from tasks.workload.formats.mooncake import BLOCK_TOKENS, blocks
+from tasks.workload.formats.mooncake import BLOCK_TOKENS, blocks, is_mooncakes
 from tasks.workload.formats.table import Record, records, sample
 
 ASKS = frozenset({"input_length", "text_input", "messages", "payload", "text", "texts"})  # what is sent; a line has one
@@ -31,7 +31,7 @@ class AIPerf:
 
     def recognises(self, head: Sequence[bytes]) -> bool:
         found = sample(head)
-        return bool(found) and all(_is_ours(record) for record in found)
+        return all(_is_ours(record) for record in found) and any(not is_mooncakes(record) for record in found)
 
     def read(self, lines: Iterable[Line]) -> Iterator[Row | Drop]:
         sessions: dict[str, _Session] = {}
