@@ -3,6 +3,7 @@ smallest that its adapter's own tests read, and made here; those tests say which
 
 import gzip
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -128,8 +129,14 @@ SAMPLES: dict[str, tuple[str, list[str]]] = {  # a name of the sample -> format,
                 "request_created_at": "2026-11-24T06:49:51.234Z",
                 "request_body": CHAT,
                 "request_model": "m",
+                "request_path": "/v1/chat/completions",
+                "request_user_id": "u",
+                "request_properties": {"Helicone-Session-Id": "s"},
+                "cache_reference_id": "0",
                 "delay_ms": 5,
+                "time_to_first_token": 2,
                 "prompt_tokens": 26,
+                "completion_tokens": 16,
                 "model": "m",
             }
         ),
@@ -152,9 +159,14 @@ SAMPLES: dict[str, tuple[str, list[str]]] = {  # a name of the sample -> format,
                 "start_time": "2026-11-24 06:49:51.234567",
                 "end_time": None,
                 "provided_model_name": "m",
-                "usage_details": {"input": 26},
+                "model_parameters": {"stream": True, "max_tokens": 5},
+                "completion_start_time": "2026-11-24 06:49:51.334567",
+                "level": "DEFAULT",
+                "session_id": "s",
+                "user_id": "u",
+                "usage_details": {"input": 26, "output": 16, "total": 42},
                 "created_at": "2026-11-24 06:49:51.234567",
-                "input": "",
+                "input": [{"role": "user", "content": "hi"}],
                 "output": "",
             }
         ),
@@ -186,7 +198,14 @@ SAMPLES: dict[str, tuple[str, list[str]]] = {  # a name of the sample -> format,
                 "ai_model": "m",
                 "req_units": 26,
                 "res_units": 16,
+                "request_url": "https://h/v1/chat/completions",
+                "request_method": "POST",
                 "response_status_code": 200,
+                "response_time": 5,
+                "is_success": 1,
+                "stream_mode": "TRUE",
+                "cache_status": "HIT",
+                "metadata": {"_user": "u", "session_id": "s"},
                 "request": CHAT,
                 "response": {},
             }
@@ -206,6 +225,9 @@ SAMPLES: dict[str, tuple[str, list[str]]] = {  # a name of the sample -> format,
                             "providerOptions": {"rubeusURL": "chatComplete"},
                             "finalUntransformedRequest": {"body": CHAT},
                             "createdAt": "2026-11-24T06:48:31.774Z",
+                            "cacheStatus": "HIT",
+                            "executionTime": 5,
+                            "response": {"usage": {"prompt_tokens": 3, "completion_tokens": 2}},
                         }
                     ],
                 }
@@ -253,3 +275,28 @@ def test_rubbish_after_a_good_record_is_a_drop_and_never_an_exception(sample):
     rows = [one for one in found if isinstance(one, Row)]
     assert rows[0].line <= len(whole)
     assert {one.reason for one in found if isinstance(one, Drop)}
+
+
+VALUES = (None, True, 0, -1, 1.5, 1e300, -(10**30), "", "x", "-", "[1]", "{}", [], [1], [None], [{}], {}, {"a": [1]})
+
+
+def changed(value: Any) -> Iterator[Any]:
+    """The value with each of its parts in turn replaced by something that does not belong there."""
+    yield from VALUES
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        yield {name: kept for name, kept in value.items() if name != key}
+        yield from (value | {key: other} for other in changed(inner))
+    for at, inner in enumerate(value) if isinstance(value, list) else ():
+        yield from ([*value[:at], other, *value[at + 1 :]] for other in changed(inner))
+
+
+@pytest.mark.parametrize("sample", [name for name, (_, text) in SAMPLES.items() if "{" in text[-1]])
+def test_whatever_stands_in_a_field_is_a_row_or_a_drop_and_never_an_exception(sample):
+    format, text = SAMPLES[sample]
+    before, (start, brace, rest) = [line.encode() for line in text[:-1]], text[-1].partition("{")
+    for other in changed(json.loads(brace + rest)):
+        record = [*before, start.encode() + json.dumps(other).encode()]
+        ADAPTERS[format].recognises(record)
+        for found in ADAPTERS[format].read(enumerate(record, 1)):
+            kept = found._replace(messages=None, prefix_blocks=None) if isinstance(found, Row) else found
+            assert all(value is None or isinstance(value, int | str) for value in kept), (other, kept)

@@ -73,7 +73,8 @@ def _path(record: Mapping[str, Any]) -> str | None:
 def _failure(status: Any) -> str | None:
     if isinstance(status, str) and status.lstrip("-").isdigit():
         status = int(status)
-    return STATUSES[status] if status in STATUSES else calls.failure(status)
+    own = STATUSES.get(status) if isinstance(status, int) else None
+    return calls.failure(status) if own is None else own
 
 
 def _end_ns(record: Mapping[str, Any], start_ns: int) -> int | None:

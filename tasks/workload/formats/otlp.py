@@ -42,7 +42,7 @@ class OTLP:
             if isinstance(found, Drop):
                 yield found
                 continue
-            here = (found.span.get("traceId"), found.span.get("spanId"))
+            here = (text(found.span.get("traceId")), text(found.span.get("spanId")))
             if parent := text(found.span.get("parentSpanId")):
                 parents[here] = (here[0], parent)
             if _of_a_model(found.attributes):

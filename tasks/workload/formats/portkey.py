@@ -82,4 +82,4 @@ def _metadata(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cache_hit(status: Any) -> bool | None:
-    return True if status in HITS else False if status in MISSES else None
+    return True if str(status) in HITS else False if str(status) in MISSES else None

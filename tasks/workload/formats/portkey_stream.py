@@ -79,7 +79,7 @@ def _row(number: int, data: bytes) -> Row | Drop:
         session=text(part(body, "metadata").get("session_id")),
         user=text(body.get("user")),
         failure=failure,
-        cache_hit=True if final.get("cacheStatus") in HITS else None,
+        cache_hit=True if str(final.get("cacheStatus")) in HITS else None,
         messages=body.get("messages"),
         approximate=guessed,
     )
