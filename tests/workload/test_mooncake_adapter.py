@@ -48,7 +48,7 @@ def test_a_line_with_a_session_is_not_taken_for_mooncakes_own(log):
 
 @pytest.mark.shared
 @pytest.mark.skipif(not TRACE.is_file(), reason="needs ../shared/data/traces beside the checkout")
-def test_the_real_trace_is_captured_right_to_the_row_with_its_blocks():
+def test_the_real_trace_is_captured_right_to_the_row_with_its_blocks_and_its_step():
     captured = capture([TRACE])
     assert (captured.ledger.read, captured.ledger.kept, captured.rejects) == (4000, 4000, ())
     slow = [json.loads(line) for line in TRACE.read_text().splitlines()]
@@ -60,4 +60,4 @@ def test_the_real_trace_is_captured_right_to_the_row_with_its_blocks():
     got = sorted((a.offset_ns, a.input_tokens, a.output_tokens, a.prefix_blocks) for a in captured.workload.arrivals())
     assert got == expected
     header = captured.workload.header
-    assert (header.block_tokens, header.privacy) == (512, "counts")
+    assert (header.resolution_ns, header.block_tokens, header.privacy) == (3_000_000_000, 512, "counts")
