@@ -20,8 +20,10 @@ SLO_TEXT = re.compile(
     r"\s*(?:\{\s*level\s*=\s*(?P<level>\d+)\s*\})?\s*<=?\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|%)\s*$"
 )
 UNITS = {"ms": 1e-3, "s": 1.0, "%": 1e-2}
+SPAN_TEXT = re.compile(r"^\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|h)?\s*$")
+SPAN_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 # Options of a replay that came later count only where they are set, so that older nights stay comparable.
-_LATER = ("max_idle_gap_s", "scale", "loop_s", "sessions", "spin")
+_LATER = ("max_idle_gap_s", "scale", "loop_s", "sessions", "spin", "stress")
 
 
 class PlanError(ValueError):
@@ -143,6 +145,42 @@ class Sweep(Part):
         return self.requests // self.blocks
 
 
+class Stress(Part):
+    """Synthetic load on top of a replay, told apart from it and not judged: at a rate (Poisson arrivals), or so many
+    requests at a time. Both ends count in the replay's own time, as in 30s or 2m; the replay's end ends it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+    rate_rps: float | None = Field(None, gt=0, allow_inf_nan=False, description="Requests a second")
+    concurrency: int | None = Field(None, ge=1, description="Requests at a time, the next when one has ended")
+    from_: str = Field("0s", alias="from", description="When it begins")
+    until: str = Field("", description="When it ends; empty: with the replay")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "Stress":
+        if (self.rate_rps is None) == (self.concurrency is None):
+            raise ValueError("stress has a rate_rps or a concurrency, one of them")
+        begin, end = self.from_s, self.until_s
+        if end is not None and end <= begin:
+            raise ValueError(f"stress ends ({self.until}) before it begins ({self.from_})")
+        return self
+
+    @property
+    def from_s(self) -> float:
+        return _span_s(self.from_)
+
+    @property
+    def until_s(self) -> float | None:
+        return _span_s(self.until) if self.until else None
+
+
+def _span_s(text: str) -> float:
+    match = SPAN_TEXT.match(text)
+    if not match:
+        raise ValueError(f"cannot read {text!r}; write a time like 30s, 2m or 1h")
+    return float(match["number"]) * SPAN_UNITS[match["unit"] or "s"]
+
+
 class Replay(Part):
     """Open loop: the workload with its recorded timing."""
 
@@ -158,6 +196,7 @@ class Replay(Part):
     spin: bool = Field(False, description="Spend a core on starting within microseconds")
     max_in_flight: int = Field(1000, ge=1)
     on_full: Literal["queue", "drop", "abort"] = "queue"
+    stress: Stress | None = Field(None, description="Synthetic load on top, as in { rate_rps = 50, from = \"1m\" }")
 
 
 class Budget(Part):

@@ -13,14 +13,16 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from time import perf_counter_ns
 
-from storage.records import Failure, Phase
+from storage.records import STRESS, Failure, Phase
 from tasks.load.agenda import Agenda
+from tasks.load.beside import Beside
 from tasks.load.clock import Wake
 from tasks.load.exchange import Exchange
 from tasks.load.flight import Flight, Keeper, Maker, Sender, Tally
 from tasks.load.limits import Stopper
 from tasks.load.requests import Prepared
 from tasks.load.schedule import Schedule
+from tasks.load.stress import Users
 
 _LEAD_NS = 20_000_000  # an open loop begins this long after it was started, so that the first request is on time too
 
@@ -59,13 +61,24 @@ class Engine:
         await loop.run(users, requests, t0_ns)
 
     async def open_loop(
-        self, schedule: Schedule, wake: Wake, *, max_in_flight: int, on_full: str, t0_ns: int | None = None
+        self,
+        schedule: Schedule,
+        wake: Wake,
+        *,
+        max_in_flight: int,
+        on_full: str,
+        t0_ns: int | None = None,
+        stress: Users | None = None,
     ) -> None:
-        """Send each request of the schedule when it is due, counted from `t0_ns` (None: from in a moment).
+        """Send each request of the schedule when it is due, counted from `t0_ns` (None: from in a moment), and between
+        two instants what the users of a `stress` send beside it.
 
         At `max_in_flight`: queue (latency from due tells), drop (counted) or abort.
         """
-        await _OpenLoop(self._flight, self._drain_ns, schedule, wake, max_in_flight, on_full).run(t0_ns)
+        loop = _OpenLoop(self._flight, self._drain_ns, schedule, wake, max_in_flight, on_full)
+        if stress is not None:
+            loop.beside = Beside(self._flight, stress)
+        await loop.run(t0_ns)
 
     def give_up(self, failure: Failure) -> None:
         """End everything in flight now."""
@@ -168,12 +181,15 @@ class _OpenLoop:
         self._on_full = on_full
         self._before_turns: dict[Exchange, int] = {}  # in flight, and another turn waits for its end
         self._room: asyncio.Future[None] | None = None
+        self.beside: Beside | None = None
         flight.loop = self
 
     async def run(self, t0_ns: int | None) -> None:
         flight, agenda, schedule = self._flight, self._agenda, self._schedule
         t0 = flight.tally.t0 = flight.clock() + _LEAD_NS if t0_ns is None else t0_ns
         flight.watch_time()
+        if self.beside is not None:
+            self.beside.begin()
         made = -1
         while flight.stopper.reason is None:
             head = agenda.head()
@@ -202,6 +218,8 @@ class _OpenLoop:
             position = self._before_turns.pop(exchange, None)
             if position is not None and self._agenda.ended(position, exchange.end_ns - self._flight.tally.t0):
                 self._wake.cut()
+        if self.beside is not None:
+            self.beside.ended(exchanges)
 
     def booked(self) -> None:
         return None
@@ -224,7 +242,7 @@ class _OpenLoop:
             Phase.WARMUP if schedule.warmup[position] else Phase.MEASURED,
             intended,
             late_by_plan=late_by_plan,
-            label=None if schedule.labels is None else schedule.labels[schedule.arrival[position]],
+            label=schedule.label(position),
         )
         if position in schedule.turns:
             self._before_turns[exchange] = position
@@ -233,6 +251,7 @@ class _OpenLoop:
         """What the plan says where max_in_flight is reached; whether the request is to be sent all the same."""
         flight, most = self._flight, self._max_in_flight
         measured = not self._schedule.warmup[position]
+        main = measured and self._schedule.label(position) != STRESS
         if self._on_full == "queue":
             while len(flight.in_flight) >= most and flight.stopper.reason is None:
                 await self._something_ended()
@@ -240,7 +259,7 @@ class _OpenLoop:
                 return False
             flight.tally.queued += measured
             return True
-        flight.tally.dropped += measured
+        flight.tally.dropped += main
         if self._on_full == "abort":
             flight.stopper.stop("max_in_flight", f"{most} requests were in flight (on_full = abort)")
         else:
@@ -263,6 +282,8 @@ class _OpenLoop:
         """Wait for what is in flight; what is left at the deadline is kept as censored, at its age."""
         flight = self._flight
         flight.forget_time()
+        if self.beside is not None:
+            self.beside.end()
         if flight.in_flight:
             await asyncio.wait([e.done for e in flight.in_flight], timeout=self._drain_ns / 1e9)
         flight.give_up(Failure.CENSORED)

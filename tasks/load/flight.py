@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import Protocol
 
-from storage.records import Failure, Phase, Sample
+from storage.records import STRESS, Failure, Phase, Sample
 from tasks.load.client import Asked, to_sample, watch
 from tasks.load.exchange import Exchange, Origin
 from tasks.load.limits import Stopper
@@ -182,7 +182,7 @@ class Flight:
         self._sender.settle(exchange)
         sample = to_sample(exchange, tokens, asked, self.tally.t0)
         self.stopper.ended(exchange.end_ns, sample)
-        if asked.phase == Phase.MEASURED:
+        if asked.phase == Phase.MEASURED and asked.stream_label != STRESS:
             self._count(exchange, sample)
         self._keeper.add(sample)
 

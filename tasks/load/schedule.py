@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.errors import UsageError
-from tasks.load import curve, track
+from storage.records import STRESS
+from tasks.load import curve, stress, track
 from tasks.load.requests import Arrivals
 from tasks.load.spec import LegSpec
 from tasks.load.track import Track
@@ -44,14 +45,21 @@ class Schedule:
     seq: Sequence[int]  # the number of each in the whole leg, whichever worker sends it
     turns: Mapping[int, Turn] = field(default_factory=dict)  # position of a turn -> the turn after it
     labels: Sequence[str | None] | None = None  # of each arrival of the workload: its stream; None: the leg's own
+    stress: Sequence[int] = b""  # 1: laid on top of a replay; empty: none is
 
     def __len__(self) -> int:
         return len(self.due_ns)
 
     @property
     def measured(self) -> int:
-        """Requests of the measured part."""
-        return len(self.warmup) - sum(self.warmup)
+        """Requests of the measured part, stress left out."""
+        return len(self.warmup) - sum(self.warmup) - sum(self.stress)
+
+    def label(self, position: int) -> str | None:
+        """The stream of a request; None: the leg's own."""
+        if self.stress and self.stress[position]:
+            return STRESS
+        return None if self.labels is None else self.labels[self.arrival[position]]
 
     @property
     def firsts(self) -> Sequence[int]:
@@ -75,8 +83,13 @@ def of_leg(spec: LegSpec, arrivals: Arrivals) -> Schedule:
     sessions = _sessions(spec, arrivals)
     if spec.rate_rps is None:
         played = _recorded(spec, track.recorded(arrivals.offset_ns, sessions))
+        stressed = None
+        if spec.stress is not None and spec.stress.rate_rps is not None:
+            rows = order(spec.seed, spec.block, spec.level, len(arrivals))
+            played, stressed = stress.lay_over(played, spec.stress, rows, _rng(spec, "stress"))
         turns = _turns(spec, arrivals, played) if sessions is not None else {}
-        return _schedule(played, 0, turns, arrivals.stream_label)
+        found = _schedule(played, 0, turns, arrivals.stream_label)
+        return found if stressed is None else replace(found, stress=stressed.astype(np.uint8).tobytes())
     starts = curve.starts(pieces(spec), spec.cv, _rng(spec, "arrivals"))
     warmup_ns = int(spec.warmup_s * 1e9)
     if sessions is None:
@@ -121,6 +134,7 @@ def stripe(schedule: Schedule, shard: int, shards: int) -> Schedule:
             arrival=schedule.arrival[every],
             warmup=schedule.warmup[every],
             seq=schedule.seq[every],
+            stress=schedule.stress[every],
         )
     mine: list[int] = []
     for first in schedule.firsts[shard::shards]:
@@ -135,6 +149,7 @@ def stripe(schedule: Schedule, shard: int, shards: int) -> Schedule:
         arrival=array("q", (schedule.arrival[k] for k in mine)),
         warmup=bytes(schedule.warmup[k] for k in mine),
         seq=array("q", (schedule.seq[k] for k in mine)),
+        stress=bytes(schedule.stress[k] for k in mine) if schedule.stress else b"",
         turns={new[k]: turn._replace(position=new[turn.position]) for k, turn in schedule.turns.items() if k in new},
     )
 

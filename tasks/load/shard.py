@@ -3,6 +3,7 @@ that all workers have agreed on. One at a time in a process."""
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -16,7 +17,7 @@ from time import perf_counter_ns
 
 from storage.errors import GatebenchError, StorageError
 from storage.records import Failure
-from tasks.load import health
+from tasks.load import health, stress
 from tasks.load import schedule as plan
 from tasks.load.clock import Wake, make_wake
 from tasks.load.engine import Engine
@@ -28,9 +29,11 @@ from tasks.load.schedule import Schedule
 from tasks.load.senders import make_sender
 from tasks.load.sink import Sink
 from tasks.load.spec import LegSpec
+from tasks.load.stress import Users
 from tasks.load.wire import Limits
 
 _GIVE_UP_S = 1.0
+_LEAD_NS = 20_000_000  # from the first measure of health to the first request, so that this one is on time too
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class _Standing:
     order: Sequence[int]  # closed loop
     requests: Requests
     scheduled: int
+    users: Users | None = None  # of a stress
     interrupt: Callable[[], object] | None = None
 
 
@@ -96,6 +100,7 @@ def prepare(spec: LegSpec) -> Ready:
         )
     arrivals = Arrivals.read(spec.workload)
     schedule: Schedule | None = None
+    users: Users | None = None
     order: list[int] = []
     offered = None
     if spec.loop == "closed":
@@ -106,8 +111,12 @@ def prepare(spec: LegSpec) -> Ready:
         offered = whole.offered_rps
         schedule = plan.stripe(whole, spec.shard, spec.shards) if spec.shards > 1 else whole
         scheduled = schedule.measured
+        if spec.stress is not None and len(whole):
+            drawn = plan.order(spec.seed, spec.block, spec.level, len(arrivals))
+            users = stress.users_of(spec.stress, whole.due_ns[-1], drawn, len(whole), (spec.shard, spec.shards))
     with _guard:
-        _standing = _Standing(spec, schedule, order, Requests(spec, arrivals), scheduled)
+        _standing = _Standing(spec, schedule, order, Requests(spec, arrivals), scheduled, users)
+    gc.collect()  # now, for it may take longer than there is time between the choice of the start and the start
     return Ready(spec.shard, name_of_this(), scheduled, offered)
 
 
@@ -133,9 +142,9 @@ def measured_of(spec: LegSpec) -> int:
     return len(range(first + (spec.shard - first) % spec.shards, last, spec.shards))
 
 
-def begin(leg_id: str, t0_ns: int) -> Done:
-    """Send what was prepared, from `t0_ns` on this machine's monotonic clock. SIGTERM or `interrupt` stop issuing,
-    drain for a second and keep the rows."""
+def begin(leg_id: str, t0_ns: int | None = None) -> Done:
+    """Send what was prepared, from `t0_ns` on this machine's monotonic clock; None: in a moment. SIGTERM or `interrupt`
+    stop issuing, drain for a second and keep the rows."""
     standing = _standing
     if standing is None or standing.spec.leg_id != leg_id:
         raise GatebenchError(f"worker {name_of_this()} has not prepared leg {leg_id}; it was started anew meanwhile")
@@ -171,7 +180,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _begin(standing: _Standing, t0_ns: int) -> Done:
+async def _begin(standing: _Standing, agreed_ns: int | None) -> Done:
     spec = standing.spec
     loop = asyncio.get_running_loop()
     folder = Path(spec.folder)
@@ -196,6 +205,8 @@ async def _begin(standing: _Standing, t0_ns: int) -> Done:
     probe = health.Probe(loop, engine.tally.lags_ns)
     wake = make_wake(loop, spin=spec.spin)
     with _stoppable(standing, loop, stop):
+        t0_ns = perf_counter_ns() + _LEAD_NS if agreed_ns is None else agreed_ns
+        await wake.until(t0_ns - _LEAD_NS)
         probe.start()
         sink.follow(loop)
         started_at = datetime.now(UTC).isoformat()
@@ -236,7 +247,12 @@ async def _drive(standing: _Standing, engine: Engine, wake: Wake, t0_ns: int) ->
         await engine.closed_loop(users_of(spec), standing.scheduled, standing.order, t0_ns)
     else:
         await engine.open_loop(
-            standing.schedule, wake, max_in_flight=spec.max_in_flight, on_full=spec.on_full, t0_ns=t0_ns
+            standing.schedule,
+            wake,
+            max_in_flight=spec.max_in_flight,
+            on_full=spec.on_full,
+            t0_ns=t0_ns,
+            stress=standing.users,
         )
 
 

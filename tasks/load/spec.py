@@ -58,6 +58,17 @@ class BudgetSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class StressSpec:
+    """One of the two: Poisson arrivals at a rate, or so many requests at a time. Seconds count from t0; the last due
+    request of the replay ends it at the latest."""
+
+    rate_rps: float | None = None
+    users: int = 0
+    from_s: float = 0.0
+    until_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LegSpec:
     run_id: str
     trial_id: str
@@ -85,6 +96,7 @@ class LegSpec:
     loop_s: float | None = None  # recorded arrivals: played again and again for so long
     sessions: bool = False  # a turn waits for the turn before it, see `schedule.Schedule`; a rate counts sessions
     think_s: float | None = None  # sessions: mean of drawn (exponential) think times; None: as recorded
+    stress: StressSpec | None = None  # recorded arrivals: load on top of them
     spin: bool = False  # open loop: spend a core on starting within microseconds
     stream: bool | None = None  # None: as each arrival was
     stream_label: str = "main"
