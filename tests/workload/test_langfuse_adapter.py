@@ -2,10 +2,13 @@
 API (camel case, `usage`), and of a trace with its observations; none is real."""
 
 import json
+from datetime import datetime
 from typing import Any
 
+import polars as pl
 import pytest
 
+from tasks.workload.capture import capture
 from tasks.workload.formats.langfuse import Langfuse
 
 GENERATION: dict[str, Any] = {
@@ -88,6 +91,18 @@ def test_csv_has_objects_as_json():
     )
     assert (row.line, row.start_ns, row.input_tokens, row.output_tokens) == (2, 1_795_502_991_234_567_000, 26, 16)
     assert (row.session, row.stream, row.messages) == ("s-9", None, None)
+
+
+def test_parquet_has_stamps_and_maps_of_its_own(tmp_path):
+    at = datetime(2026, 11, 24, 6, 49, 51, 234567)  # noqa: DTZ001 - as Parquet has it, without a zone
+    row = GENERATION | {"start_time": at, "end_time": None, "completion_start_time": at}
+    row["usage_details"] = [{"key": "input", "value": 26}, {"key": "output", "value": 16}]
+    pl.DataFrame([row]).write_parquet(tmp_path / "observations.parquet")
+    captured = capture([tmp_path / "observations.parquet"])
+    (arrival,) = captured.workload.arrivals()
+    assert captured.workload.header.formats == ("langfuse",)
+    assert captured.workload.header.started_at == "2026-11-24T06:49:51.234567+00:00"
+    assert (arrival.input_tokens, arrival.output_tokens, arrival.first_token_ns) == (26, 16, 0)
 
 
 def test_a_failed_generation_is_an_arrival_without_output():

@@ -93,7 +93,7 @@ def _row(number: int, record: dict[str, Any]) -> Row | Drop:
 
 def _usage(record: Mapping[str, Any]) -> tuple[int | None, int | None]:
     """(input, output) of the newest shape that tells any."""
-    details = calls.body(first(record, *DETAILS))
+    details = _details(first(record, *DETAILS))
     if any(isinstance(value, int | float) for value in details.values()):
         return _sides(details)
     usage = calls.body(record.get("usage"))
@@ -107,6 +107,13 @@ def _usage(record: Mapping[str, Any]) -> tuple[int | None, int | None]:
             tokens(record, "output_usage", "outputUsage", "completion_tokens", "completionTokens", "outputTokens"),
         ),
     )
+
+
+def _details(value: Any) -> dict[str, Any]:
+    """An object or its JSON; in Parquet a map, which is a list of keys and values."""
+    pairs = value if isinstance(value, list) else []
+    found = {str(p["key"]): p["value"] for p in pairs if isinstance(p, dict) and p.keys() == {"key", "value"}}
+    return found or calls.body(value)
 
 
 def _sides(details: Mapping[str, Any]) -> tuple[int | None, int | None]:
