@@ -2,78 +2,51 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from prefect import State
-from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 from prefect.exceptions import TerminationSignal
 from prefect.states import Completed, Failed
 
-from config.load import Load
-from config.plan import Plan, PlanError
+from config.plan import PlanError
 from config.settings import Settings
 from flows import wording
 from flows.forecast import afford, forecast
 from flows.ground import PROBED, alive, check_hosts, only_one, probe_all
+from flows.instruments import instruments
 from flows.intake import take_in
-from flows.listen import progress, say
+from flows.legs import Legs
+from flows.listen import say
+from flows.order import Order
 from flows.outcome import Outcome, exit_code
-from flows.specs import Setting, load_spec, null_spec, plan_digest, replay_spec, streams, sweep_specs
-from flows.spending import Spending
-from storage.errors import GatebenchError, NothingMeasured
+from flows.specs import Setting, load_spec, plan_digest, replay_spec, streams, sweep_specs
+from storage.errors import GatebenchError
 from storage.files import RunFiles, new_run_id
 from storage.machine import environment, fingerprint
 from storage.records import (
-    CONTROL,
     Attempt,
-    Calibration,
-    Leg,
     Run,
     RunStatus,
     Series,
     Word,
-    ceiling_of,
-    shapes_of,
 )
 from storage.store import Book, wall_clock
 from tasks.alert import alert
-from tasks.calibrate import calibrate
 from tasks.characterise import characterise, part, resolve
 from tasks.fidelity import fidelity
 from tasks.judge import Judged, judge_tonight, remember, segments
-from tasks.load.cluster import Cluster
-from tasks.load.fleet import Fleet
 from tasks.load.leg import ENGINE_VERSION
 from tasks.load.spec import LegSpec
-from tasks.measure import FLEET, measure
 from tasks.publish import publish, report, view_of
 from tasks.report.headline import headline
-from tasks.report.instrument import calibration_words
-from tasks.simulator.model import control_config, null_config
-from tasks.simulator.process import SimulatorProcess
 from tasks.summarise import summarise
 from tasks.workload import trace
 
 LIBRARIES = ("prefect", "httpx", "httptools", "uvloop", "polars", "duckdb", "altair", "numpy", "scipy", "orjson")
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a flow wants of the line."""
-
-    flow: str
-    plan: Plan
-    scheduled: bool = False  # may enter the baseline by itself
-    capture: bool = False
-    replay: bool = False
-    sweep: bool = False
-    load: Load | None = None
-    judge: bool = False
 
 
 async def run_line(order: Order) -> State[Any]:
@@ -110,11 +83,7 @@ class _Night:
         self.book = Book(settings.book_path, settings.book_wait_s)
         self.run_id = new_run_id(order.flow, datetime.now(UTC))
         self.files = RunFiles(settings.runs_path, self.run_id)
-        self.legs: list[Leg] = []
-        self.done = 0
-        self.total = 0
         self.likeness: list[dict[str, Any]] = []  # fidelity of the traffic that was captured before the run
-        self.used_up: str | None = None  # which limit of the budget ended the run between two legs
 
     async def run(self) -> Outcome:
         for ended in await asyncio.to_thread(self.book.mark_interrupted, alive):
@@ -199,52 +168,24 @@ class _Night:
             path=str(self.files.folder),
         )
 
-    @contextlib.asynccontextmanager
-    async def _instruments(self, workload: str, workload_id: str) -> AsyncIterator[tuple[Setting, str]]:
-        """The load worker, the null responder and the control, each in a process of its own."""
-        with contextlib.ExitStack() as stack:
-            null = stack.enter_context(SimulatorProcess(null_config()))
-            control: str | None = None
-            if self.plan.control.enabled and not self.plan.control.url and self.order.sweep:
-                control = stack.enter_context(SimulatorProcess(control_config(self.plan.control.service_ms))).url
-            async with self._fleet() as fleet:
-                token = FLEET.set(fleet)
-                try:
-                    yield (
-                        Setting(
-                            self.plan,
-                            self.run_id,
-                            self.settings.runs_path,
-                            workload,
-                            workload_id,
-                            self.settings.flush_s,
-                            control,
-                            self.tokens_per_word,
-                        ),
-                        null.url,
-                    )
-                finally:
-                    FLEET.reset(token)
-
-    def _fleet(self) -> Fleet:
-        address = self.settings.dask_scheduler
-        return Fleet(self.plan.fleet.count, (lambda: Cluster(address)) if address else None)
-
     # --- measuring
 
     async def _measured(self, run: Run, workload: str, workload_id: str) -> Outcome:
-        async with self._instruments(workload, workload_id) as (setting, null):
-            self.spending = Spending(self.plan.budget, self.files)
-            self.streamed = self._streamed(setting)
-            self.calibrations = await self._calibrate(setting, null)
-            specs = self._specs(setting)
-            self.total = len(specs)
-            await self._legs(specs)
+        async with instruments(self.order, self.settings, self.files, workload, workload_id, self.tokens_per_word) as (
+            setting,
+            null,
+        ):
+            streamed = self._streamed(setting)
+            self.legs = Legs(setting, self.files, self.book, streamed)
+            load = None if self.order.load is None else self.order.load.stream
+            shapes = streams(self.plan.sweep.stream if self.order.sweep else None, load, streamed)
+            await self.legs.calibrate(null, shapes)
+            await self.legs.run(self._specs(setting))
             await summarise(self.plan, self.run_id)
             for found in await fidelity(self.run_id, workload, self.likeness):
                 if found["about"] == "replay":
                     say(found["title"])
-            self._refuse_nothing()
+            self.legs.refuse_nothing()
             judged = await self._judge(setting, run, workload_id)
         return await self._tell(run, judged)
 
@@ -254,19 +195,6 @@ class _Night:
             return None
         column = pl.read_parquet(self._played(setting), columns=["stream"])["stream"]
         return float(column.sum()) / len(column) if len(column) else None
-
-    async def _calibrate(self, setting: Setting, null: str) -> list[Calibration]:
-        """One of each shape of request that this run sends: streamed and plain, over each transport."""
-        found = []
-        load = None if self.order.load is None else self.order.load.stream
-        for stream in streams(self.plan.sweep.stream if self.order.sweep else None, load, self.streamed):
-            for transport in dict.fromkeys(target.transport for target in self.plan.targets):
-                spec = null_spec(setting, null, stream=stream, transport=transport)
-                calibration = await calibrate(spec, str(self.settings.runs_path))
-                await asyncio.to_thread(self.book.add_calibration, self.run_id, calibration)
-                found.append(calibration)
-                say(f"instrument, {calibration_words(calibration)}")
-        return found
 
     def _specs(self, setting: Setting) -> list[LegSpec]:
         specs: list[LegSpec] = []
@@ -285,57 +213,6 @@ class _Night:
     def _played(self, setting: Setting) -> Path:
         return part(Path(setting.workload), self.plan.replay.window, self.files.folder / "replayed.parquet")
 
-    async def _legs(self, specs: Sequence[LegSpec]) -> None:
-        """One leg after the other; a budget or the breaker ends the run's measuring, not the run."""
-        artifact = await acreate_progress_artifact(0.0, key="gatebench-progress", description=f"Legs of {self.run_id}")
-        for spec in specs:
-            if self._stopped() is not None:
-                return
-            self.used_up = self.spending.used_up()
-            if self.used_up is not None:
-                say(f"{self.used_up}: {self.total - self.done} of {self.total} legs are left out")
-                return
-            label = _label(spec)
-            streamed = self.streamed if spec.stream is None else float(spec.stream)
-            shapes = shapes_of(self.calibrations, spec.target.transport, 1.0 if streamed is None else streamed)
-            ready = replace(
-                spec,
-                ceiling_rps=ceiling_of(shapes),
-                budget=self.spending.left(spec.budget) if spec.target.name != CONTROL else spec.budget,
-            )
-            progress(self.done, self.total, label)
-            leg = await measure(label, ready)
-            if len(leg.workers) > 1 and not any(len(one.workers) > 1 for one in self.legs):
-                say(f"{label}: sent by {len(leg.workers)} workers: {', '.join(one.name for one in leg.workers)}")
-            self.legs.append(leg)
-            self.spending.add(leg, ready.budget)
-            if leg.stopped == "budget" and leg.target != CONTROL:
-                self.used_up = self.spending.used_up()  # says the plan's limit, the leg only what was left of it
-            self.done += 1
-            progress(self.done, self.total, label)
-            if leg.reasons:
-                say(f"{label}: {leg.validity}: {'; '.join(leg.reasons)}")
-            if self.done % max(1, self.total // 10) == 0 or self.done == self.total:
-                await aupdate_progress_artifact(artifact, progress=100.0 * self.done / self.total)
-
-    def _stopped(self) -> str | None:
-        """Why the run's measuring ended before its time."""
-        if self.used_up is not None:
-            return self.used_up
-        stopped = next((leg for leg in self.legs if leg.stopped is not None and leg.target != CONTROL), None)
-        return None if stopped is None else next(iter(stopped.reasons), stopped.stopped)
-
-    def _refuse_nothing(self) -> None:
-        if not any(leg.ok for leg in self.legs if leg.target != CONTROL):
-            kinds: dict[str, int] = {}
-            for leg in self.legs:
-                for kind, n in leg.failed.items() if leg.target != CONTROL else ():
-                    kinds[kind] = kinds.get(kind, 0) + n
-            said = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items(), key=lambda k: -k[1]))
-            raise NothingMeasured(
-                f"not one request succeeded ({said or 'none was sent'}); the rows are in {self.files.folder}"
-            )
-
     # --- judging and telling
 
     async def _judge(self, setting: Setting, run: Run, workload_id: str) -> Judged | None:
@@ -349,15 +226,14 @@ class _Night:
         assert run.fingerprint is not None
         found = segments(digests, self.run_id, workload_id, run.fingerprint, self.book)
         judged = await judge_tonight(self.plan, self.run_id, found, False)
-        if judged.candidates and self.plan.judge.confirm and self._stopped() is None:
+        if judged.candidates and self.plan.judge.confirm and self.legs.stopped() is None:
             again = self._confirming(setting, judged)
             where = ", ".join(f"{t} at {', '.join(map(str, levels))}" for t, levels in judged.candidates)
             say(f"something may have moved ({where}); measuring it once more")
-            self.total += len(again)
-            await self._legs(again)
+            await self.legs.run(again)
             await summarise(self.plan, self.run_id)
             judged = await judge_tonight(self.plan, self.run_id, found, True)
-        if self._stopped() is None and await asyncio.to_thread(
+        if self.legs.stopped() is None and await asyncio.to_thread(
             remember, self.run_id, found, judged.verdicts, self.settings
         ):
             say(f"entered the baseline, which now holds {judged.history_n + 1} nights")
@@ -371,14 +247,13 @@ class _Night:
 
     async def _tell(self, run: Run, judged: Judged | None) -> Outcome:
         results = await asyncio.to_thread(self.book.slo_results, self.run_id)
-        mine = [leg for leg in self.legs if leg.target != CONTROL]
-        stopped = self._stopped()
+        stopped = self.legs.stopped()
         verdict = judged.verdict if judged is not None else None
         code = exit_code(
             verdict,
             slo_broken=any(result.ok is False for result in results),
             stopped=stopped is not None,
-            invalid=any(leg.validity == Word.INVALID for leg in mine),
+            invalid=any(leg.validity == Word.INVALID for leg in self.legs.mine),
             nothing=any(result.ok is None for result in results),
         )
         reason = stopped
@@ -405,10 +280,3 @@ class _Night:
             report=page,
         )
         self.files.write_run(run)
-
-
-def _label(spec: LegSpec) -> str:
-    again = "again: " if spec.attempt == Attempt.CONFIRM else ""
-    if spec.series == Series.SWEEP:
-        return f"{again}{spec.target.name}, {spec.level} concurrent, block {spec.block}"
-    return f"{again}{spec.target.name}, {spec.series}"

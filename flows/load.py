@@ -7,7 +7,8 @@ from prefect.states import Failed
 
 from config.forms import LoadForm, TargetForm, load_from, plan_from
 from config.plan import PlanError
-from flows.line import Order, run_line
+from flows.line import run_line
+from flows.order import Order
 
 
 @flow(name="load", flow_run_name="load {target.name} {load.words}", timeout_seconds=6 * 3600)

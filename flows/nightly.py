@@ -8,7 +8,8 @@ from prefect.runtime import flow_run
 from prefect.states import Failed
 
 from config.plan import PlanError, load_plan
-from flows.line import Order, run_line
+from flows.line import run_line
+from flows.order import Order
 
 
 def _run_name() -> str:

@@ -7,7 +7,8 @@ from prefect.states import Failed
 
 from config.forms import ReplayForm, TargetForm, plan_from
 from config.plan import PlanError, load_plan
-from flows.line import Order, run_line
+from flows.line import run_line
+from flows.order import Order
 
 
 @flow(name="replay", flow_run_name="replay {target.name} x{replay.speed}", timeout_seconds=6 * 3600)

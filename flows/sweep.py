@@ -7,7 +7,8 @@ from prefect.states import Failed
 
 from config.forms import SweepForm, TargetForm, plan_from, sweep_parts
 from config.plan import PlanError, load_plan
-from flows.line import Order, run_line
+from flows.line import run_line
+from flows.order import Order
 
 
 @flow(name="sweep", flow_run_name="sweep {target.name}", timeout_seconds=6 * 3600)

@@ -1,0 +1,115 @@
+"""The measuring of one run: legs one after the other, under one budget, shown as they go."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
+
+from flows.listen import progress, say
+from flows.specs import Setting, null_spec
+from flows.spending import Spending
+from storage.errors import NothingMeasured
+from storage.files import RunFiles
+from storage.records import CONTROL, Attempt, Calibration, Leg, Series, ceiling_of, shapes_of
+from storage.store import Book
+from tasks.calibrate import calibrate
+from tasks.load.spec import LegSpec
+from tasks.measure import measure
+from tasks.report.instrument import calibration_words
+
+
+class Legs:
+    """`streamed`: share of streams among requests that are sent as they were recorded."""
+
+    def __init__(self, setting: Setting, files: RunFiles, book: Book, streamed: float | None = None) -> None:
+        self.all: list[Leg] = []
+        self.setting = setting
+        self._files = files
+        self._book = book
+        self._streamed = streamed
+        self._spending = Spending(setting.plan.budget, files)
+        self._calibrations: list[Calibration] = []
+        self._total = 0
+        self._used_up: str | None = None  # which limit of the budget ended the measuring between two legs
+
+    @property
+    def mine(self) -> list[Leg]:
+        """Those of the targets."""
+        return [leg for leg in self.all if leg.target != CONTROL]
+
+    async def calibrate(self, null: str, shapes: Iterable[bool]) -> None:
+        """One of each shape of request that is to be sent: streamed or plain, over each transport."""
+        setting = self.setting
+        for stream in shapes:
+            for transport in dict.fromkeys(target.transport for target in setting.plan.targets):
+                spec = null_spec(setting, null, stream=stream, transport=transport)
+                calibration = await calibrate(spec, str(setting.runs_path))
+                await asyncio.to_thread(self._book.add_calibration, setting.run_id, calibration)
+                self._calibrations.append(calibration)
+                say(f"instrument, {calibration_words(calibration)}")
+
+    async def run(self, specs: Sequence[LegSpec]) -> None:
+        """One leg after the other; a budget or the breaker ends the measuring, not the run."""
+        self._total += len(specs)
+        named = f"Legs of {self.setting.run_id}"
+        artifact = await acreate_progress_artifact(0.0, key="gatebench-progress", description=named)
+        for spec in specs:
+            if self.stopped() is not None:
+                return
+            self._used_up = self._spending.used_up()
+            if self._used_up is not None:
+                say(f"{self._used_up}: {self._total - len(self.all)} of {self._total} legs are left out")
+                return
+            await self._one(spec)
+            done = len(self.all)
+            if done % max(1, self._total // 10) == 0 or done == self._total:
+                await aupdate_progress_artifact(artifact, progress=100.0 * done / self._total)
+
+    async def _one(self, spec: LegSpec) -> None:
+        label, ready = label_of(spec), self._ready(spec)
+        progress(len(self.all), self._total, label)
+        leg = await measure(label, ready)
+        if len(leg.workers) > 1 and not any(len(one.workers) > 1 for one in self.all):
+            say(f"{label}: sent by {len(leg.workers)} workers: {', '.join(one.name for one in leg.workers)}")
+        self.all.append(leg)
+        self._spending.add(leg, ready.budget)
+        if leg.stopped == "budget" and leg.target != CONTROL:
+            self._used_up = self._spending.used_up()  # says the plan's limit, the leg only what was left of it
+        progress(len(self.all), self._total, label)
+        if leg.reasons:
+            say(f"{label}: {leg.validity}: {'; '.join(leg.reasons)}")
+
+    def _ready(self, spec: LegSpec) -> LegSpec:
+        """With its ceiling and what is left of the budget."""
+        streamed = self._streamed if spec.stream is None else float(spec.stream)
+        shapes = shapes_of(self._calibrations, spec.target.transport, 1.0 if streamed is None else streamed)
+        left = self._spending.left(spec.budget) if spec.target.name != CONTROL else spec.budget
+        return replace(spec, ceiling_rps=ceiling_of(shapes), budget=left)
+
+    def stopped(self) -> str | None:
+        """Why the measuring ended before its time."""
+        if self._used_up is not None:
+            return self._used_up
+        stopped = next((leg for leg in self.mine if leg.stopped is not None), None)
+        return None if stopped is None else next(iter(stopped.reasons), stopped.stopped)
+
+    def refuse_nothing(self) -> None:
+        """Raises NothingMeasured where not one request succeeded."""
+        if any(leg.ok for leg in self.mine):
+            return
+        kinds: dict[str, int] = {}
+        for leg in self.mine:
+            for kind, n in leg.failed.items():
+                kinds[kind] = kinds.get(kind, 0) + n
+        said = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items(), key=lambda k: -k[1]))
+        raise NothingMeasured(
+            f"not one request succeeded ({said or 'none was sent'}); the rows are in {self._files.folder}"
+        )
+
+
+def label_of(spec: LegSpec) -> str:
+    again = "again: " if spec.attempt == Attempt.CONFIRM else ""
+    if spec.series == Series.SWEEP:
+        return f"{again}{spec.target.name}, {spec.level} concurrent, block {spec.block}"
+    return f"{again}{spec.target.name}, {spec.series}"

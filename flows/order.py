@@ -1,0 +1,20 @@
+"""What a flow wants of the line."""
+
+from dataclasses import dataclass
+
+from config.load import Load
+from config.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Parts of the line, in the order in which they are done."""
+
+    flow: str
+    plan: Plan
+    scheduled: bool = False  # may enter the baseline by itself
+    capture: bool = False
+    replay: bool = False
+    sweep: bool = False
+    load: Load | None = None
+    judge: bool = False
