@@ -52,16 +52,21 @@ speed = 1.0                         # 2 plays twice as fast
 
 [budget]                            # hard limits of one run
 # requests = 20000
-# usd = 5.0
+# output_tokens = 500000
+# usd = 5.0                         # needs [prices]
 wall_s = 7200
+# refuse_over = 2.0                 # do not begin what is forecast to take more than twice a limit; 0: begin anyway
 
 [breaker]                           # stop when more than half of the last 10 s failed
 share = 0.5
 window_s = 10
 
-# [prices.{bare}]                   # dollars a million tokens, so that cost is known beforehand
+# [prices.{bare}]                   # dollars a million tokens: cost beforehand, afterwards and in the budget
 # input = 0.15
+# cached_input = 0.075              # input that the provider says it had cached; absent: as other input
 # output = 0.60
+# request = 0.0                     # dollars for each accepted request
+# [prices."*"]                      # every other model
 
 [judge]
 min_effect = 0.03                   # smaller changes are never called regressed

@@ -8,7 +8,7 @@ import polars as pl
 from config.load import Load
 from config.plan import Budget, Plan, Replay
 from flows.specs import price_list
-from storage.errors import StoppedEarly
+from storage.errors import StoppedEarly, UsageError
 from storage.records import price_of
 
 DEFAULT_LATENCY_S = 1.0
@@ -26,6 +26,7 @@ class Forecast:
     assumed: bool  # True: nothing recorded, DEFAULT_LATENCY_S taken
     tokens_known: bool = True  # False: for most requests DEFAULT_TOKENS were taken
     certain_s: float = 0.0  # of the time, that which no answer can shorten: the schedule of an open loop
+    unpriced: tuple[str, ...] = ()  # models without a price
 
     def in_words(self) -> str:
         money = f"about {_money(self.usd)}" if self.usd is not None else "price unknown (no [prices] in the plan)"
@@ -77,13 +78,19 @@ def forecast(plan: Plan, workload: pl.DataFrame, *, sweep: bool, replay: bool, l
         median is None,
         workload["output_tokens"].null_count() * 2 <= count,
         certain,
+        _unpriced(plan, workload),
     )
 
 
 def afford(cost: Forecast, budget: Budget) -> list[str]:
     """Warnings of limits that the run will reach. Raises StoppedEarly where it would plainly take more than
     `refuse_over` times one that it spends something of: money, tokens, time. A limit of requests is only warned of:
-    reaching it costs nothing but the rest of the measurement."""
+    reaching it costs nothing but the rest of the measurement. Raises UsageError for a limit of money without prices."""
+    if budget.usd is not None and cost.unpriced:
+        raise UsageError(
+            f"budget.usd cannot be kept: no price is known of {', '.join(cost.unpriced)}; write [prices.NAME] with "
+            'input and output, in dollars a million tokens, or [prices."*"] for all models'
+        )
     found: list[tuple[str, float, float, bool]] = [
         ("{:,.0f} requests", cost.requests, _limit(budget.requests), False),
         ("{:,.0f} output tokens", cost.output_tokens, _limit(budget.output_tokens), cost.tokens_known),
@@ -137,6 +144,13 @@ def _turns(workload: pl.DataFrame) -> float:
 def _mean(workload: pl.DataFrame, column: str) -> float:
     value = workload[column].fill_null(DEFAULT_TOKENS).mean()
     return float(value) if isinstance(value, int | float) else float(DEFAULT_TOKENS)
+
+
+def _unpriced(plan: Plan, workload: pl.DataFrame) -> tuple[str, ...]:
+    """Models that will be asked for and have no price."""
+    known = price_list(plan)
+    asked = {t.models.get(model, t.model) for t in plan.targets for model in workload["model"].unique()}
+    return tuple(sorted(model for model in asked if price_of(known, None, model) is None))
 
 
 def _usd(plan: Plan, workload: pl.DataFrame, requests: int) -> float | None:

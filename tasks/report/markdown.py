@@ -11,10 +11,10 @@ from tasks.charts.theme import Drawing, finding, to_png
 from tasks.charts.words import NONE, metric_words, place_words
 from tasks.report import frames
 from tasks.report.figures import latency_figure, main_verdict, throughput_figure
-from tasks.report.gateway import gateway_lines
+from tasks.report.gateway import COLUMNS, gateway_lines, gateway_rows, present_columns
 from tasks.report.headline import ceiling_words, headline
 from tasks.report.instrument import blind_lines, instrument_words
-from tasks.report.money import cost_words
+from tasks.report.money import cost_words, model_rows
 from tasks.report.record import show_command
 from tasks.report.tables import (
     RATE_METRICS,
@@ -50,10 +50,32 @@ def render_markdown(view: RunView, charts: bool = True) -> str:
         columns = present(view, target, METRICS)
         if columns:
             parts += [f"### Measured: {_safe(target)}", _levels(columns, level_rows(view, target, columns))]
+    parts += [_gateway(view), _cost(view)]
     if charts:
         parts += [_picture(chart) for chart in _charts(view)]
     parts.append(_where(view))
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _gateway(view: RunView) -> str:
+    parts = []
+    for target in targets(view):
+        rows = gateway_rows(view, target)
+        columns = present_columns(rows)
+        if rows:
+            heads = ["load", "requests", *(COLUMNS[column] for column in columns)]
+            cells = [[row.place, f"{row.requests:,}", *(row.cells[column] for column in columns)] for row in rows]
+            parts += [f"### What the gateway did: {_safe(target)}", _table(heads, cells)]
+    return "\n\n".join(parts)
+
+
+def _cost(view: RunView) -> str:
+    rows = [
+        [r.target, r.what, r.requests, r.tokens_in, r.tokens_out, r.usd, r.per_thousand, r.wasted]
+        for r in model_rows(view)
+    ]
+    heads = ["target", "model", "requests", "tokens in", "tokens out", "dollars", "per 1,000 requests", "wasted"]
+    return "### Cost\n\n" + _table(heads, rows) if rows else ""
 
 
 def _facts(view: RunView) -> str:

@@ -6,7 +6,7 @@ import pytest
 from config.load import Load, make_load
 from config.plan import Budget
 from flows.forecast import afford, forecast
-from storage.errors import StoppedEarly
+from storage.errors import StoppedEarly, UsageError
 
 TRAFFIC = pl.DataFrame(
     {
@@ -95,7 +95,15 @@ def test_each_model_has_its_price_by_what_is_asked_for_in_its_stead(make):
 
 def test_what_is_within_the_budget_is_not_spoken_of(make):
     cost = forecast(make(), TRAFFIC, sweep=False, replay=True)
-    assert afford(cost, Budget(requests=3, output_tokens=60, usd=1.0, wall_s=60)) == []
+    assert afford(cost, Budget(requests=3, output_tokens=60, wall_s=60)) == []
+    assert afford(cost, Budget()) == []
+
+
+def test_a_limit_of_money_needs_the_price_of_every_model_asked_for(make):
+    target = {"name": "gw", "url": "http://127.0.0.1:4000/v1", "model": "m", "models": {"large": "dear"}}
+    cost = forecast(make(targets=[target], prices={"m": {"input": 1.0}}), TRAFFIC, sweep=False, replay=True)
+    with pytest.raises(UsageError, match=r"budget\.usd cannot be kept: no price is known of dear; write"):
+        afford(cost, Budget(usd=1.0))
     assert afford(cost, Budget()) == []
 
 

@@ -11,6 +11,7 @@ from tasks.report.gateway import gateway_lines, gateway_rows, pair_rows, present
 from tasks.report.headline import headline
 from tasks.report.html import render_html
 from tasks.report.instrument import beside, blind_lines, floor_words, used_words
+from tasks.report.markdown import render_markdown
 from tasks.report.money import cost_words, load_rows, model_rows
 from tasks.report.view import RunView
 
@@ -139,6 +140,16 @@ def test_the_page_shows_cost_and_gateway_and_trusts_no_name_a_target_gave(view: 
     assert "<h2>Cost</h2>" in page
     assert "<img src=x>" not in page
     assert "\x1b" not in page
+
+
+def test_the_artifact_has_both_tables_and_the_lines(view: View) -> None:
+    busy = facts(cache_hits=20, cache_known=200)
+    text = render_markdown(view(gateway=[busy], costs=[cost()]), charts=False)
+    assert "- gateway: 10 % of answers came from the gateway's cache" in text
+    assert "- cost: $0.50 ($0.50 per 1,000 requests); 120,000 tokens in, 48,000 out" in text
+    assert "| 10 concurrent | 200 | 0 % | 10 % | 0 % | stop 100 % |" in text
+    assert "| gw | m | 1,000 | 120,000 | 48,000 | $0.50 | $0.50 | – |" in text
+    assert "### Cost" not in render_markdown(view(), charts=False)
 
 
 # --- the instrument
