@@ -29,7 +29,8 @@ __all__ = ["Fleet", "WorkerDied"]
 
 T = TypeVar("T")
 _BUSY = 0.5  # `auto` keeps each worker below this share of its calibrated ceiling
-_LEAD_NS = 50_000_000  # from the choice of the start to the start
+_LEAD_NS = 150_000_000  # from the choice of a common start to the start
+_FAR_LEAD_NS = 500_000_000  # the same, where a scheduler is between us and the workers
 _LOOK_S = 0.5  # how often a worker is looked for that may be gone without its executor knowing
 _END_S = 5.0  # how long an interrupted worker may take to end
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -130,9 +131,10 @@ class Fleet:
         its rows."""
         whole.make_folder(Path(spec.folder))
         hands = await self._prepared(spec)
-        t0 = perf_counter_ns() + _LEAD_NS + max(hand.clock.uncertainty_ns for hand in hands) * 4
+        t0 = perf_counter_ns() + (_LEAD_NS if self._away is None else _FAR_LEAD_NS)
         for hand in hands:
-            hand.future = self._submit(hand.worker, shard.begin, spec.leg_id, t0 + hand.clock.ns)
+            at = t0 + hand.clock.ns if len(hands) > 1 else None
+            hand.future = self._submit(hand.worker, shard.begin, spec.leg_id, at)
         tasks = {asyncio.ensure_future(self._ended(hand)): hand for hand in hands}
         try:
             await self._until_ended(tasks)

@@ -100,7 +100,6 @@ class Probe:
         self._wall = 0
 
     def start(self) -> None:
-        gc.collect()
         gc.freeze()
         gc.callbacks.append(self._collected)
         self._cpu = time.process_time()
