@@ -164,7 +164,7 @@ def _judge_plain(body: bytes) -> _Facts:
     choice = _table(choices[0]) if isinstance(choices, list) and choices else {}
     message = _table(choice.get("message"))
     failure = None
-    if answer.get("error"):
+    if answer.get("error") or answer.get("object") == "error":
         failure = Failure.STREAM_ERROR
     elif not message.get("content") and not any(message.get(part) for part in _OTHER_ANSWERS):
         failure = Failure.EMPTY
@@ -177,7 +177,7 @@ def _judge_plain(body: bytes) -> _Facts:
     )
 
 
-_OTHER_ANSWERS = ("tool_calls", "reasoning_content", "reasoning", "refusal")
+_OTHER_ANSWERS = ("tool_calls", "function_call", "reasoning_content", "reasoning", "refusal")
 
 
 def _usage(value: Any) -> tuple[int | None, int | None, int | None]:

@@ -17,7 +17,11 @@ _AFTER = len(_CONTENT)
 _QUOTE = ord('"')
 _UNFINISHED = b'"finish_reason":null'
 _USAGE = b'"usage":{'
+_DELTA = b'"delta"'  # one of each choice
 _DONE = b"[DONE]"
+_ERROR = re.compile(rb"^event: ?error$", re.MULTILINE)
+_BOM = b"\xef\xbb\xbf"  # may stand before the first event
+_ANSWERS = ("content", "tool_calls", "refusal", "function_call")  # parts of a delta that are the answer
 
 
 class TokenStream:
@@ -35,7 +39,8 @@ class TokenStream:
         "last_token_ns",
         "model",
         "prefix",
-        "shortest",
+        "rest",
+        "second",
         "suffix",
         "tail",
         "tokens",
@@ -47,7 +52,8 @@ class TokenStream:
         self.prefix = b"\n\n"  # of an event with one content token: up to its text; no event begins with this one
         self.suffix = b""  # and from the text's end
         self.ending = b""  # and with the blank line
-        self.shortest = 1 << 62  # length of such an event with one byte of text, and its blank line
+        self.second = 0  # where the second byte of its text would be: the next quote ends the text
+        self.rest = 0  # length of `ending`
         self.first_token_ns: int | None = None
         self.first_answer_ns: int | None = None
         self.last_token_ns: int | None = None
@@ -64,8 +70,7 @@ class TokenStream:
         if (
             data.startswith(self.prefix)
             and data.endswith(self.ending)
-            and len(data) >= self.shortest
-            and data.find(b"\n\n") == len(data) - 2
+            and data.find(b'"', self.second) == len(data) - self.rest
             and not self.tail
         ):  # one event, one more token: nearly all reads of nearly all streams
             self.tokens += 1
@@ -80,30 +85,35 @@ class TokenStream:
             held = b""
         events = buffer.split(b"\n\n")
         self.tail = events.pop() + held
-        prefix, suffix = self.prefix, self.suffix
+        prefix, suffix, second, rest = self.prefix, self.suffix, self.second, self.rest - 2
         alike = 0  # tokens in a row that came with this read
         for event in events:
-            if event.startswith(prefix) and event.endswith(suffix):
-                alike += len(event) + 2 >= self.shortest  # without text it is no token
+            if event.startswith(prefix) and event.endswith(suffix) and event.find(b'"', second) == len(event) - rest:
+                alike += 1
                 continue
             if alike:
                 self._tokens(alike, now_ns)
                 alike = 0
             self._event(event, now_ns)
-            prefix, suffix = self.prefix, self.suffix
+            prefix, suffix, second, rest = self.prefix, self.suffix, self.second, self.rest - 2
         if alike:
             self._tokens(alike, now_ns)
 
     def close(self, now_ns: int) -> None:
         """The body ended: an event without its blank line is still an event, one that was cut off is none."""
         if self.tail.strip():
-            bad_json = self.bad_json
+            bad_json, whole = self.bad_json, self.tail.endswith(b"\n\r")
             self.feed(b"\n\n", now_ns)
-            self.bad_json = bad_json
+            self.bad_json = self.bad_json if whole else bad_json
 
     def _event(self, event: bytes, now_ns: int) -> None:
         single = event.startswith(b"data: ") and b"\n" not in event
+        if not single:
+            event = event.removeprefix(_BOM)
         payload = event[6:] if single else _join_data(event)
+        if not single and _ERROR.search(event) is not None:
+            self.error = payload.decode("utf-8", "replace")[:200]
+            return
         at = payload.find(_CONTENT)
         if (
             at >= 0
@@ -111,6 +121,7 @@ class TokenStream:
             and payload[at + _AFTER : at + _AFTER + 1] != b'"'
             and _UNFINISHED in payload
             and _USAGE not in payload
+            and payload.count(_DELTA) == 1
         ):
             self._tokens(1, now_ns)
             if single and not self.ending:
@@ -122,12 +133,12 @@ class TokenStream:
         """Later tokens are expected to look like this one."""
         at = event.index(_CONTENT) + _AFTER
         text = _TEXT.match(event, at)
-        if text is None or event.count(_CONTENT) > 1:
+        if text is None:
             return
         prefix, suffix = event[:at], event[text.end() :]
         if _UNFINISHED in prefix or _UNFINISHED in suffix:
             self.prefix, self.suffix, self.ending = prefix, suffix, suffix + b"\n\n"
-            self.shortest = len(prefix) + len(self.ending) + 1
+            self.second, self.rest = at + 1, len(self.ending)
 
     def _tokens(self, count: int, now_ns: int) -> None:
         """`count` content tokens in one read: they came together."""
@@ -158,8 +169,8 @@ class TokenStream:
         if not isinstance(frame, dict):
             self.bad_json = True
             return
-        if frame.get("error"):
-            self.error = str(frame["error"])[:200]
+        if frame.get("error") or frame.get("object") == "error":
+            self.error = str(frame.get("error") or frame.get("message"))[:200]
             return
         if isinstance(frame.get("usage"), dict):
             self.usage = frame["usage"]
@@ -175,7 +186,7 @@ class TokenStream:
     def _choice(self, choice: dict[str, Any], now_ns: int) -> None:
         delta = choice.get("delta")
         if isinstance(delta, dict):
-            answer = bool(delta.get("content") or delta.get("tool_calls") or delta.get("refusal"))
+            answer = any(map(delta.get, _ANSWERS))
             if answer or delta.get("reasoning_content") or delta.get("reasoning"):
                 self._token(now_ns, answer=answer)
         if choice.get("finish_reason"):

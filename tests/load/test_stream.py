@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks.load.stream import TokenStream
@@ -41,19 +41,27 @@ def slowly(body: bytes) -> Facts:
     """The same facts, obviously: lines as the standard ends them, events at blank lines, all of it parsed."""
     facts = Facts()
     data: list[bytes] = []
-    number = 0
-    *lines, rest = re.split(rb"\r\n|\n|\r", body)
+    number, broken = 0, False
+    *lines, rest = re.split(rb"\r\n|\n|\r", body.removeprefix(b"\xef\xbb\xbf"))
     for line in lines:
         if line.startswith(b"data:"):
             data.append(line[5:].removeprefix(b" "))
+        elif line == b"event: error":
+            broken = True
         elif not line:
-            read_event(b"\n".join(data), number, facts)
-            data = []
+            if broken:
+                facts.error = b"\n".join(data).decode()[:200]
+            else:
+                read_event(b"\n".join(data), number, facts)
+            data, broken = [], False
             number += 1
     if rest.startswith(b"data:"):
         data.append(rest[5:].removeprefix(b" "))
     bad_json = facts.bad_json
-    read_event(b"\n".join(data), number, facts)
+    if broken:
+        facts.error = b"\n".join(data).decode()[:200]
+    else:
+        read_event(b"\n".join(data), number, facts)
     facts.bad_json = bad_json
     return facts
 
@@ -69,14 +77,14 @@ def read_event(payload: bytes, number: int, facts: Facts) -> None:
     except ValueError:
         facts.bad_json = True
         return
-    if frame.get("error"):
-        facts.error = str(frame["error"])[:200]
+    if frame.get("error") or frame.get("object") == "error":
+        facts.error = str(frame.get("error") or frame["message"])[:200]
         return
     facts.model = facts.model or frame.get("model")
     facts.usage = frame.get("usage") or facts.usage
     for choice in frame.get("choices", []):
         delta = choice.get("delta", {})
-        answer = delta.get("content") or delta.get("tool_calls") or delta.get("refusal")
+        answer = any(delta.get(part) for part in ("content", "tool_calls", "refusal", "function_call"))
         if answer or delta.get("reasoning_content") or delta.get("reasoning"):
             facts.tokens += 1
             facts.token_events.append(number)
@@ -90,7 +98,8 @@ def frame(delta: dict[str, Any], finish: str | None = None, **more: Any) -> dict
 
 
 def event(value: Any, *, end: str = "\n", spaces: bool = False) -> bytes:
-    text = value if isinstance(value, str) else json.dumps(value, separators=None if spaces else (",", ":"))
+    separators = None if spaces else (",", ":")
+    text = value if isinstance(value, str) else json.dumps(value, separators=separators, ensure_ascii=spaces)
     return f"data: {text}{end}{end}".encode()
 
 
@@ -120,16 +129,36 @@ WHOLE = (
     + event("[DONE]")
 )
 
-texts = st.one_of(st.just(""), st.just(" token"), st.just(NASTY), st.text(max_size=8))
+texts = st.one_of(
+    st.sampled_from(["", " token", " token", "größer 令牌 🙂", '"', "\\", NASTY]),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+)
 deltas = st.one_of(
     st.fixed_dictionaries({"content": texts}),
     st.fixed_dictionaries({"role": st.just("assistant"), "content": st.one_of(st.none(), texts)}),
     st.fixed_dictionaries({"reasoning_content": texts, "content": st.one_of(st.none(), texts)}),
     st.fixed_dictionaries({"content": texts, "reasoning": texts}),
     st.fixed_dictionaries({"tool_calls": st.just([{"index": 0, "function": {"arguments": NASTY}}])}),
+    st.fixed_dictionaries({"content": texts, "tool_calls": st.just([{"function": {"arguments": '{"a":"b"}'}}])}),
+    st.fixed_dictionaries({"content": texts, "refusal": texts, "role": st.just("assistant")}),
+    st.just({"function_call": {"name": "f"}}),
     st.just({}),
 )
+several = st.lists(
+    st.builds(
+        lambda index, delta, finish: {"index": index, "delta": delta, "finish_reason": finish},
+        st.integers(0, 1),
+        deltas,
+        st.sampled_from([None, None, "stop"]),
+    ),
+    max_size=3,
+)
+alike = st.builds(lambda text: frame({"content": text}), texts)  # nearly all events of nearly all streams
 frames = st.one_of(
+    alike,
+    alike,
+    st.builds(lambda choices: {"id": "c", "model": "m", "choices": choices}, several),
+    st.just({"object": "error", "message": NASTY, "code": 400}),
     st.builds(frame, deltas, st.sampled_from([None, None, None, "stop", "length"])),
     st.builds(frame, deltas, usage=st.sampled_from([None, USAGE])),
     st.just({"choices": [], "usage": USAGE}),
@@ -138,12 +167,15 @@ frames = st.one_of(
 )
 payloads = st.one_of(
     st.builds(lambda value, spaces: event(value, spaces=spaces), frames, st.booleans()),
+    st.just(b'event: error\ndata: {"message":"no"}\n\n'),
+    st.builds(lambda value: event(json.dumps(value, indent=1).replace("\n", "\ndata: ")), frames),
     st.sampled_from([b": ping\n\n", b"\n", b"data: {broken\n\n", event("[DONE]"), b"data:\n\n", b"retry: 10\n\n"]),
 )
 bodies = st.builds(
-    lambda parts, end, closed: b"".join(parts).replace(b"\n", end)[: None if closed else -len(end)],
-    st.lists(payloads, max_size=8),
-    st.sampled_from([b"\n", b"\r\n"]),
+    lambda parts, mark, end, closed: mark + b"".join(parts).replace(b"\n", end)[: None if closed else -len(end)],
+    st.lists(payloads, max_size=12),
+    st.sampled_from([b"", b"", b"\xef\xbb\xbf"]),
+    st.sampled_from([b"\n", b"\n", b"\r\n", b"\r"]),
     st.booleans(),
 )
 
@@ -160,6 +192,22 @@ def test_any_stream_cut_anywhere_is_read_as_the_slow_reader_reads_it(data):
     body = data.draw(bodies)
     cuts = data.draw(st.lists(st.integers(0, len(body)), max_size=12))
     assert facts_of(read(body, cuts)) == slowly(body).without_events()
+
+
+@given(st.data())
+def test_the_tokens_of_any_stream_are_stamped_by_the_reads_that_completed_their_events(data):
+    body = data.draw(st.builds(b"".join, st.lists(payloads, max_size=12))) + b"\n\n"
+    cuts = data.draw(st.lists(st.integers(0, len(body)), max_size=12))
+    facts = slowly(body)
+    edges = sorted({*cuts, len(body)} - {0})
+    ends = [match.end() for match in re.finditer(rb"(?<=\n)\n", b"\n" + body)]
+    stamps = [min(edge for edge in edges if edge >= ends[number] - 1) * 1000 for number in facts.token_events]
+    stream = read(body, cuts)
+    assert stream.gaps_us == [(b - a) // 1000 for a, b in pairwise(stamps)]
+    if stamps:
+        assert (stream.first_token_ns, stream.last_token_ns) == (stamps[0], stamps[-1])
+    if facts.first_answer is not None:
+        assert stream.first_answer_ns == stamps[facts.token_events.index(facts.first_answer)]
 
 
 @given(st.lists(st.integers(0, len(WHOLE)), max_size=30))
@@ -276,6 +324,7 @@ odd_frames = st.dictionaries(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(odd_frames, max_size=4), st.booleans())
 def test_no_json_however_odd_breaks_the_reader(odd, closed):
     body = b"".join(event(value) for value in odd)
@@ -297,7 +346,9 @@ def test_what_is_no_event_before_the_first_token_is_passed_over(noise: bytes):
         ((b"a", b"b", b"c"), 3),
         ((b"a", b"", b"c"), 2),
         ((b'\\"', b"\\\\", b'\\"}]}'), 3),
-        ((b"a", b'"},"finish_reason":null}]}', b"c"), 3),
+        ((b"a", b'","refusal":"', b"c"), 2),
+        ((b"a", b'","tool_calls":[],"refusal":"b', b"c"), 3),
+        ((b"a", b'x"},"finish_reason":null},{"index":1,"delta":{"content":"b', b"c"), 4),
     ],
 )
 def test_tokens_that_look_alike_are_counted_whether_they_come_in_one_read_or_in_many(texts, tokens):
