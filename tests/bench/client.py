@@ -103,7 +103,6 @@ def engine(job: Job) -> dict[str, float]:
         **spent.each(),
         "p50_ms": _quantile(service, 0.5) / 1e6,
         "p99_ms": _quantile(service, 0.99) / 1e6,
-        "ttft_p50_ms": _quantile(rows["first_token_ns"] - rows["sent_ns"], 0.5) / 1e6,
     }
     if job.rate is not None:
         lag = rows["sent_ns"] - rows["intended_ns"]
@@ -113,6 +112,7 @@ def engine(job: Job) -> dict[str, float]:
             "lag_max_ms": _quantile(lag, 1.0) / 1e6,
         }
     if job.stream:
+        found["ttft_p50_ms"] = _quantile(rows["first_token_ns"] - rows["sent_ns"], 0.5) / 1e6
         found["stamps"] = rows.height + float(rows["chunk_gaps_us"].list.len().sum())
     return found
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,6 +30,8 @@ from tests.bench.marks import GROUPS, MARKS, as_json, clients, number, table, ve
 
 HERE = Path(__file__).parent
 PACKAGES = ("uvloop", "httptools", "aiohttp", "httpx", "polars", "orjson", "numpy")
+IDLE_LOAD = 0.7
+NOT_IDLE = "The machine was not idle when this began: these are no marks"
 Numbers = dict[str, float]
 Round = dict[str, Numbers]
 
@@ -256,11 +259,18 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     asked, began = arguments(), time.perf_counter()
+    lacking = "Linux" if platform.system() != "Linux" else "aiohttp" if find_spec("aiohttp") is None else None
+    if lacking is not None:
+        print(f"this needs {lacking}: `make bench` sets it up on Linux", file=sys.stderr)
+        return 2
     tools = {"wrk": shutil.which("wrk"), "aiperf": asked.aiperf, "guidellm": asked.guidellm}
-    cores = sorted(os.sched_getaffinity(0)) if platform.system() == "Linux" else []
+    cores = sorted(os.sched_getaffinity(0))
     ours, theirs = split(cores)
     facts, started = machine(tools), datetime.now(UTC)
     print("\n".join(told(facts, cores)))
+    busy = (facts["load_average"] or [0])[0] > IDLE_LOAD
+    if busy:
+        print(NOT_IDLE)
     with responder(theirs) as ports, tempfile.TemporaryDirectory() as folder:
         bench = Bench(asked.runs, asked.share, ports, ours, Path(folder), tools)
         for group in (group for group in GROUPS if group in asked.only):
@@ -268,7 +278,9 @@ def main() -> int:
     lines = table(bench.found, bench.skipped)
     missed = [m.text for m in MARKS if m.key in bench.found and verdict(m, bench.found[m.key]) == "MISSED"]
     print("\n" + "\n".join(lines))
-    print(f"\n{time.perf_counter() - began:.0f} s; missed: {'; '.join(missed) or 'none'}")
+    print(
+        f"\n{time.perf_counter() - began:.0f} s; missed: {'; '.join(missed) or 'none'}{'. ' + NOT_IDLE if busy else ''}"
+    )
     if str(asked.json) != "-":
         path = asked.json or HERE / "results" / f"engine-{started:%Y%m%d-%H%M%S}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
