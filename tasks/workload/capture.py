@@ -67,7 +67,7 @@ def capture(
     step_ns = resolution(merged["start_ns"].to_numpy())
     if spread_seed is not None and step_ns is not None:
         merged = _spread(merged, step_ns, spread_seed)
-    notes = tuple(_notes(reading, step_ns, spread_seed))
+    notes = (*_notes(reading, step_ns, spread_seed), *_unsaid(merged))
     header = _header(reading, merged, ledger, name or harmless(files[0].name.split(".")[0], "workload"))
     if spread_seed is not None and step_ns is not None:
         header = replace(header, derived=(f"spread within {_in_words(step_ns)}, seed {spread_seed}",))
@@ -139,6 +139,16 @@ def _notes(reading: Reading, step_ns: int | None, seed: int | None) -> Iterator[
         )
     if reading.labels:
         yield f"{len(reading.labels):,} names of models do not look like one; they are kept as model-1 and so on"
+
+
+def _unsaid(merged: pl.DataFrame) -> Iterator[str]:
+    """What the logs do not tell of the requests themselves, a sentence each."""
+    if guessed := merged["approximate"].sum():
+        yield f"token counts of {guessed:,} of {merged.height:,} requests are guessed from bytes: their log counts none"
+    if _token_basis(merged) == "unknown":
+        yield "no log tells how many tokens a request had, or bytes to guess them from"
+    if unknown := merged["stream"].null_count():
+        yield f"no log tells of {unknown:,} requests whether they were streamed; they count as not streamed"
 
 
 def _in_words(step_ns: int) -> str:
