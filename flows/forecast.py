@@ -49,7 +49,7 @@ def forecast(plan: Plan, workload: pl.DataFrame, *, sweep: bool, replay: bool, l
         span = (workload["offset_ns"].max() or 0) if count else 0
         assert isinstance(span, int | float)
         played, length = _played(plan.replay, workload, span)
-        requests += played
+        requests += played + _on_top(plan.replay, length, latency)
         seconds += length + latency
         certain += length
     if load is not None:
@@ -131,6 +131,18 @@ def _played(replay: Replay, workload: pl.DataFrame, span: float) -> tuple[int, f
         requests *= replay.loop_s / (seconds * count / (count - 1))
         seconds = replay.loop_s
     return math.ceil(requests - 1e-9), seconds
+
+
+def _on_top(replay: Replay, seconds: float, latency_s: float) -> int:
+    """Requests of the replay's stress; users send one after the other, each as long as a request is assumed to take."""
+    stress = replay.stress
+    if stress is None:
+        return 0
+    end = seconds if stress.until_s is None else min(seconds, stress.until_s)
+    lasts = max(0.0, end - stress.from_s)
+    if stress.rate_rps is not None:
+        return math.ceil(stress.rate_rps * lasts)
+    return 0 if stress.concurrency is None else math.ceil(stress.concurrency * (lasts / latency_s + (lasts > 0)))
 
 
 def _turns(workload: pl.DataFrame) -> float:

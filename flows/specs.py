@@ -8,12 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from config.load import Load
-from config.plan import Plan, Target
+from config.plan import Plan, Replay, Target
 from storage.files import RunFiles
 from storage.records import CONTROL, Attempt, Price, Series
-from tasks.load.spec import BreakerSpec, BudgetSpec, HealthLimits, LegSpec, TargetSpec
-
-REPLAY_LABEL = "replay"
+from tasks.load.spec import BreakerSpec, BudgetSpec, HealthLimits, LegSpec, StressSpec, TargetSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +109,19 @@ def replay_spec(setting: Setting, target: Target, workload: str, attempt: str = 
         loop_s=replay.loop_s,
         sessions=replay.sessions,
         spin=replay.spin,
-        stream_label=REPLAY_LABEL,
+        stress=_stress(replay),
         max_in_flight=replay.max_in_flight,
         on_full=replay.on_full,
     )
     return replace(spec, workload=workload)
+
+
+def _stress(replay: Replay) -> StressSpec | None:
+    stress = replay.stress
+    if stress is None:
+        return None
+    users = 0 if stress.concurrency is None else stress.concurrency
+    return StressSpec(stress.rate_rps, users, stress.from_s, stress.until_s)
 
 
 def load_spec(setting: Setting, target: Target, load: Load) -> LegSpec:

@@ -73,6 +73,7 @@ class Series(StrEnum):
     SWEEP = "sweep"  # closed loop at a level
     REPLAY = "replay"  # recorded arrivals, level 0
     LOAD = "load"  # a constant or drawn rate, level 0
+    STRESS = "stress"  # estimates of what was laid on top of a replay, level 0; no leg is one, and none is judged
     CALIBRATION = "calibration"  # the null responder; never judged
 
 

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
+import polars as pl
 from prefect import task
 
 from config.plan import Plan, parse_slo
 from config.settings import Settings
 from storage.files import RunFiles
-from storage.records import Attempt, Ceiling, Cell, Leg, Price, Slo, Validity
+from storage.records import STRESS, Attempt, Ceiling, Cell, Leg, Price, Series, Slo, Validity
 from storage.store import Book
 from tasks.stats.ceiling import ceiling
 from tasks.stats.cost import costs
@@ -20,6 +21,7 @@ from tasks.stats.kinds import kinds
 from tasks.stats.slo import check
 
 LITTLE_LIMIT = 0.05
+_ON_TOP = pl.col("stream_label") == STRESS
 
 
 def slos(plan: Plan) -> list[Slo]:
@@ -49,7 +51,7 @@ def summarise_run(plan: Plan, run_id: str, settings: Settings) -> list[Cell]:
     samples = files.samples()
     legs = checked(files.legs(), little_check(samples, files.legs()))
     objectives = slos(plan)
-    found = estimate(samples, legs, slos=objectives)
+    found = [*estimate(samples.filter(~_ON_TOP), legs, slos=objectives), *stress_cells(samples, legs)]
     book = Book(settings.book_path, settings.book_wait_s)
     book.add_legs(run_id, legs)
     book.add_cells(run_id, found)
@@ -60,6 +62,14 @@ def summarise_run(plan: Plan, run_id: str, settings: Settings) -> list[Cell]:
     book.add_slo_results(run_id, check(objectives, first))
     book.add_ceilings(run_id, ceilings(plan, first, legs, objectives))
     return found
+
+
+def stress_cells(samples: pl.LazyFrame, legs: Sequence[Leg]) -> list[Cell]:
+    """Estimates of what was laid on top of replays, under a series of their own: shown beside, never judged."""
+    if not any(leg.series == Series.REPLAY for leg in legs):
+        return []
+    stressed = [replace(leg, series=Series.STRESS) for leg in legs if leg.series == Series.REPLAY]
+    return estimate(samples.filter(_ON_TOP), stressed)
 
 
 def ceilings(plan: Plan, cells: Sequence[Cell], legs: Sequence[Leg], objectives: Sequence[Slo]) -> list[Ceiling]:

@@ -6,16 +6,18 @@ import polars as pl
 from tasks.charts.theme import WIDTH, Drawing, ends, wrapped
 from tasks.charts.words import number
 
-RANGE = ["#8c8c8c", "#3b8bc9"]
+STREAMS = {"due": ("#8c8c8c", [1, 0]), "sent": ("#3b8bc9", [5, 3]), "stress": ("#d55e00", [1, 0])}
 
 
 def arrivals(frame: pl.DataFrame) -> Drawing:
     """`frame`: rows of `open_loop` for one target."""
-    rates = frame.select("t_s", due="due_rps", sent="sent_rps").unpivot(
-        ["due", "sent"], index="t_s", variable_name="what", value_name="rps"
+    shown = [name for name in STREAMS if name != "stress" or frame["stress_rps"].sum() > 0]
+    rates = frame.select("t_s", **{name: f"{name}_rps" for name in shown}).unpivot(
+        shown, index="t_s", variable_name="what", value_name="rps"
     )
+    colours, dashes = [STREAMS[name][0] for name in shown], [STREAMS[name][1] for name in shown]
     x = alt.X("t_s:Q", title="seconds from the first request due").scale(nice=False).axis(grid=False)
-    colour = alt.Color("what:N", title=None).scale(domain=["due", "sent"], range=RANGE)
+    colour = alt.Color("what:N", title=None).scale(domain=shown, range=colours)
     top = (
         alt.Chart(rates, width=WIDTH, height=130)
         .mark_line(interpolate="step-after", strokeWidth=1.5)
@@ -23,7 +25,7 @@ def arrivals(frame: pl.DataFrame) -> Drawing:
             x=x.title(None),
             y=alt.Y("rps:Q", title="requests a second"),
             color=colour,
-            strokeDash=alt.StrokeDash("what:N", title=None).scale(domain=["due", "sent"], range=[[1, 0], [5, 3]]),
+            strokeDash=alt.StrokeDash("what:N", title=None).scale(domain=shown, range=dashes),
             tooltip=[
                 alt.Tooltip("t_s:Q", title="second"),
                 "what:N",
@@ -50,7 +52,9 @@ def _title(frame: pl.DataFrame) -> str:
     rate = ends(frame["due_rps"])[1]
     behind = ends(frame["due_rps"].cum_sum() - frame["sent_rps"].cum_sum())[1] * _width(frame)
     late = "" if behind < 1.5 else f"; up to {number(behind)} requests were due and not yet sent"
-    return f"The replay peaks at {number(rate)}/s, with {peak['in_flight']:,} requests under way at most{late}"
+    stress = ends(frame["stress_rps"])[1]
+    on_top = f", with a stress of up to {number(stress)}/s on top" if stress > 0 else ""
+    return f"The replay peaks at {number(rate)}/s{on_top}, with {peak['in_flight']:,} requests under way at most{late}"
 
 
 def _width(frame: pl.DataFrame) -> float:

@@ -4,12 +4,14 @@ import math
 
 import polars as pl
 
-from storage.records import CONTROL, SLOW_FAILURES, Attempt, Phase
+from storage.records import CONTROL, SLOW_FAILURES, STRESS, Attempt, Phase
 
 POINTS = 60
 BINS = 72
 PARTS = 4  # of a leg, so that a change within it is seen
 BUCKETS = 180
+
+ON_TOP = pl.col("stream_label") == STRESS
 
 # An open loop (level 0) counts from when a request was due: a slow target must not hide the wait it causes.
 LATENCY_MS = (
@@ -21,12 +23,12 @@ LATENCY_MS = (
 
 
 def judged(samples: pl.LazyFrame) -> pl.LazyFrame:
-    """target, level, block, sent_ns, latency_ms of the first attempt's measured requests, the control left out.
+    """target, level, block, sent_ns, latency_ms of the first attempt's measured requests, control and stress left out.
     Timed-out and censored requests are there at their age; other failures are not latencies."""
     slow = [kind.value for kind in SLOW_FAILURES]
     return (
         _measured(samples)
-        .filter(pl.col("failure").is_null() | pl.col("failure").is_in(slow))
+        .filter((pl.col("failure").is_null() | pl.col("failure").is_in(slow)) & ~ON_TOP)
         .select("target", "level", "block", "sent_ns", latency_ms=LATENCY_MS)
     )
 
@@ -104,15 +106,20 @@ def over_time(samples: pl.LazyFrame) -> pl.DataFrame:
 
 
 def open_loop(samples: pl.LazyFrame) -> pl.DataFrame:
-    """The open loop in at most 180 buckets: target, t_s, due_rps, sent_rps, in_flight (most at one
-    instant of the bucket)."""
-    rows = _measured(samples).filter(pl.col("level") == 0).select("target", "intended_ns", "sent_ns", "end_ns")
+    """The open loop in at most 180 buckets: target, t_s, due_rps, sent_rps, stress_rps (sent on top of a replay, no
+    part of the two before), in_flight (most at one instant of the bucket, all streams together)."""
+    rows = (
+        _measured(samples)
+        .filter(pl.col("level") == 0)
+        .select("target", "intended_ns", "sent_ns", "end_ns", on_top=ON_TOP.fill_null(False))
+    )
     spans = rows.group_by("target").agg(first=pl.col("intended_ns").min(), last=pl.col("end_ns").max()).sort("target")
     frames = [
         _buckets(rows.filter(pl.col("target") == target), target, first, last)
         for target, first, last in spans.collect().iter_rows()
     ]
-    schema = {"target": pl.String, "t_s": pl.Float64, "due_rps": pl.Float64, "sent_rps": pl.Float64}
+    rates = dict.fromkeys(("t_s", "due_rps", "sent_rps", "stress_rps"), pl.Float64)
+    schema = {"target": pl.String, **rates}
     return pl.concat(frames) if frames else pl.DataFrame(schema={**schema, "in_flight": pl.Int64})
 
 
@@ -123,19 +130,24 @@ def _buckets(rows: pl.LazyFrame, target: str, first_ns: int, last_ns: int) -> pl
     def bucket(column: str) -> pl.Expr:
         return ((pl.col(column) - first_ns) / 1e9 / width).floor().cast(pl.Int64)
 
-    for column in ("intended_ns", "sent_ns"):
-        counted = rows.group_by(bucket=bucket(column)).agg(pl.len().cast(pl.Int64).alias(column))
+    for name, column, chosen in (
+        ("due", "intended_ns", ~pl.col("on_top")),
+        ("sent", "sent_ns", ~pl.col("on_top")),
+        ("stress", "sent_ns", pl.col("on_top")),
+    ):
+        counted = rows.filter(chosen).group_by(bucket=bucket(column)).agg(pl.len().cast(pl.Int64).alias(name))
         every = every.join(counted, on="bucket", how="left")
     under_way = _under_way(rows).group_by(bucket=bucket("t_ns")).agg(most=pl.col("n").max(), last=pl.col("n").last())
     every = every.join(under_way, on="bucket", how="left")
     return (
         every.sort("bucket")
-        .with_columns(pl.col("intended_ns", "sent_ns").fill_null(0), pl.col("last").forward_fill().fill_null(0))
+        .with_columns(pl.col("due", "sent", "stress").fill_null(0), pl.col("last").forward_fill().fill_null(0))
         .select(
             target=pl.lit(target),
             t_s=pl.col("bucket") * width,
-            due_rps=pl.col("intended_ns") / width,
-            sent_rps=pl.col("sent_ns") / width,
+            due_rps=pl.col("due") / width,
+            sent_rps=pl.col("sent") / width,
+            stress_rps=pl.col("stress") / width,
             in_flight=pl.max_horizontal("most", pl.col("last").shift(1, fill_value=0)),
         )
         .collect()

@@ -28,6 +28,8 @@ def place_words(series: str, level: int | None) -> str:
     """Where a number was measured: `at 10 concurrent`, `over all levels`, `in the replay`, `in the load`."""
     if series == Series.REPLAY:
         return "in the replay"
+    if series == Series.STRESS:
+        return "in the stress on top of the replay"
     if series == Series.LOAD:
         return "in the load"
     return "over all levels" if level is None else f"at {level} concurrent"

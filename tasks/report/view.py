@@ -67,7 +67,7 @@ def first_legs(view: RunView, target: str) -> list[Leg]:
 
 def levels(view: RunView, target: str) -> list[tuple[str, int]]:
     """(series, level) of one target: the sweep's levels rising, then replay and load."""
-    order = [Series.SWEEP.value, Series.REPLAY.value, Series.LOAD.value]
+    order = [Series.SWEEP.value, Series.REPLAY.value, Series.STRESS.value, Series.LOAD.value]
     found = {(leg.series, leg.level) for leg in first_legs(view, target)} | {
         (cell.series, cell.level) for cell in view.cells if cell.target == target and cell.attempt == Attempt.FIRST
     }

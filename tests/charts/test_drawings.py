@@ -1,5 +1,6 @@
 """Every figure compiles, and its title says what the numbers say."""
 
+import json
 from collections.abc import Callable
 
 import polars as pl
@@ -82,8 +83,8 @@ LAGS = pl.DataFrame(
     orient="row",
 )
 FLOW = pl.DataFrame(
-    [(0.0, 10.0, 10.0, 2), (0.5, 40.0, 40.0, 6), (1.0, 0.0, 0.0, 0)],
-    schema=["t_s", "due_rps", "sent_rps", "in_flight"],
+    [(0.0, 10.0, 10.0, 0.0, 2), (0.5, 40.0, 40.0, 0.0, 6), (1.0, 0.0, 0.0, 0.0, 0)],
+    schema=["t_s", "due_rps", "sent_rps", "stress_rps", "in_flight"],
     orient="row",
 )
 CEILING = Ceiling("gw", Estimate(798.0, 790.0, 806.0, 1000, 5), 50, True, "capacity")
@@ -166,6 +167,13 @@ def test_one_level_without_an_interval_is_drawn() -> None:
 def test_a_tail_that_lags_behind_is_told_in_the_replay() -> None:
     behind = FLOW.with_columns(sent_rps=pl.Series([10.0, 10.0, 30.0]))
     assert finding(arrivals(behind)).endswith("; up to 15.0 requests were due and not yet sent")
+
+
+def test_a_stress_on_top_is_drawn_and_named() -> None:
+    on_top = FLOW.with_columns(stress_rps=pl.Series([0.0, 25.0, 0.0]))
+    assert "with a stress of up to 25.0/s on top" in finding(arrivals(on_top))
+    assert '"stress"' in json.dumps(to_spec(arrivals(on_top)))
+    assert '"stress"' not in json.dumps(to_spec(arrivals(FLOW)))
 
 
 def test_a_page_takes_the_finding_as_its_heading_and_a_picture_keeps_it() -> None:

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import polars as pl
+import pytest
 
 from tasks.charts.measured import PARTS, at_quantile, histogram, judged, open_loop, over_time, quantile_grid
 
@@ -12,6 +13,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "level": pl.Int32,
     "block": pl.Int32,
     "phase": pl.String,
+    "stream_label": pl.String,
     "intended_ns": pl.Int64,
     "sent_ns": pl.Int64,
     "end_ns": pl.Int64,
@@ -31,6 +33,7 @@ def rows(
             "level": [level] * n,
             "block": [block] * n,
             "phase": ["measured"] * n,
+            "stream_label": ["main"] * n,
             "intended_ns": [s - 5 * MS for s in sent],
             "sent_ns": sent,
             "end_ns": [s + int(ms * MS) for s, ms in zip(sent, latencies_ms, strict=True)],
@@ -130,3 +133,20 @@ def test_a_long_replay_stays_at_a_few_hundred_buckets() -> None:
 def test_a_run_of_which_nothing_is_left_has_empty_frames() -> None:
     nothing = rows([]).lazy()
     assert [frame.height for frame in (quantile_grid(nothing), over_time(nothing), open_loop(nothing))] == [0, 0, 0]
+
+
+def test_a_stress_is_under_way_with_the_rest_and_counted_apart() -> None:
+    both = pl.concat(
+        [
+            rows([250.0] * 10, level=0, gap_ms=100.0),
+            rows([250.0] * 20, level=0, gap_ms=50.0).with_columns(stream_label=pl.lit("stress")),
+        ]
+    )
+    alone, flow = open_loop(rows([250.0] * 10, level=0, gap_ms=100.0).lazy()), open_loop(both.lazy())
+    width = flow["t_s"][1] - flow["t_s"][0]
+    assert (flow["sent_rps"] * width).sum() == pytest.approx(10) and (
+        flow["stress_rps"] * width
+    ).sum() == pytest.approx(20)
+    assert flow["in_flight"].max() > alone["in_flight"].max()
+    assert alone["stress_rps"].sum() == 0
+    assert quantile_grid(both.lazy())["n"].unique().to_list() == [10]

@@ -144,16 +144,17 @@ def samples() -> pl.LazyFrame:
             sent = k * 50_000_000
             failure = "timeout_total" if (level, block, k) == (10, 0, 99) else None
             end = sent + (base + k) * 1_000_000
-            rows.append(("gw", "first", level, block, "measured", sent, sent + 20_000, end, failure))
+            rows.append(("gw", "first", level, block, "measured", "main", sent, sent + 20_000, end, failure))
     for k in range(20):
         due = k * 100_000_000
-        rows.append(("gw", "first", 0, 0, "measured", due, due + 30_000, due + 60_000_000, None))
+        rows.append(("gw", "first", 0, 0, "measured", "main", due, due + 30_000, due + 60_000_000, None))
     schema = {
         "target": pl.String,
         "attempt": pl.String,
         "level": pl.Int32,
         "block": pl.Int32,
         "phase": pl.String,
+        "stream_label": pl.String,
         "intended_ns": pl.Int64,
         "sent_ns": pl.Int64,
         "end_ns": pl.Int64,
