@@ -32,7 +32,6 @@ _BUSY = 0.5  # `auto` keeps each worker below this share of its calibrated ceili
 _LEAD_NS = 150_000_000  # from the choice of a common start to the start
 _FAR_LEAD_NS = 500_000_000  # the same, where a scheduler is between us and the workers
 _LOOK_S = 0.5  # how often a worker is looked for that may be gone without its executor knowing
-_END_S = 5.0  # how long an interrupted worker may take to end
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -99,13 +98,19 @@ class Fleet:
     """`async with Fleet() as fleet: leg = await fleet.run(spec)`; one leg at a time.
 
     `workers` None: auto. `connect` makes the crew of other machines; a leg at a loopback address is not for them, but
-    for those of them on this machine and else for `home`, by default processes made for it.
+    for those of them on this machine and else for `home`, by default processes made for it. `end_s`: how long an
+    interrupted worker may take to end.
     """
 
     def __init__(
-        self, workers: int | None = None, connect: Callable[[], Crew] | None = None, home: Crew | None = None
+        self,
+        workers: int | None = None,
+        connect: Callable[[], Crew] | None = None,
+        home: Crew | None = None,
+        end_s: float = 5.0,
     ) -> None:
         self._asked = workers
+        self._end_s = end_s
         self._connect = connect
         self._home: Crew = Processes() if home is None else home
         self._away: Crew | None = None
@@ -141,9 +146,9 @@ class Fleet:
         except asyncio.CancelledError:
             halting = asyncio.ensure_future(self._halt(tasks))
             while not halting.done():
-                with contextlib.suppress(asyncio.CancelledError):  # we are ending already, within _END_S
+                with contextlib.suppress(asyncio.CancelledError):  # we are ending already, within end_s
                     await asyncio.shield(halting)
-            self._close(spec, hands)
+            self._close(spec, hands, cancelled=True)
             raise
         return self._close(spec, hands)
 
@@ -224,13 +229,13 @@ class Fleet:
         running = {task for task in tasks if not task.done()}
         await asyncio.gather(*(asyncio.to_thread(tasks[task].worker.interrupt) for task in running))
         if running:
-            _, running = await asyncio.wait(running, timeout=_END_S)
+            _, running = await asyncio.wait(running, timeout=self._end_s)
         for task in running:
             task.cancel()
-            tasks[task].gone = f"it did not end within {_END_S:.0f} s of being told to"
+            tasks[task].gone = f"it did not end within {self._end_s:g} s of being told to"
             tasks[task].stuck = True
 
-    def _close(self, spec: LegSpec, hands: list[_Hand]) -> Leg:
+    def _close(self, spec: LegSpec, hands: list[_Hand], cancelled: bool = False) -> Leg:
         """`leg.json`, once all have ended. Raises what a worker raised."""
         parts: list[Done | Lost] = []
         for hand in hands:
@@ -243,7 +248,8 @@ class Fleet:
         error = next((hand.error for hand in hands if hand.error is not None), None)
         if error is not None:
             raise error
-        leg = whole.merge(spec, [hand.ready for hand in hands], parts, {h.spec.shard: h.clock for h in hands})
+        clocks = {hand.spec.shard: hand.clock for hand in hands}
+        leg = whole.merge(spec, [hand.ready for hand in hands], parts, clocks, cancelled=cancelled)
         whole.write_leg(Path(spec.folder), leg)
         return leg
 
@@ -267,6 +273,7 @@ class Fleet:
     async def _result(self, worker: Worker, future: "Future[T]") -> T:
         """What the task gave or raised; WorkerDied where its process has ended."""
         coming = asyncio.wrap_future(future)
+        coming.add_done_callback(_seen)
         while not coming.done():
             await asyncio.wait([coming], timeout=_LOOK_S)
             if not coming.done() and not await asyncio.to_thread(worker.alive):
@@ -277,3 +284,9 @@ class Fleet:
         if isinstance(error, BrokenProcessPool) or type(error).__name__ == "KilledWorker":
             raise WorkerDied("its process ended")
         return coming.result()
+
+
+def _seen(coming: "asyncio.Future[Any]") -> None:
+    """Its error is told here or, once the leg has been given up, to nobody."""
+    if not coming.cancelled():
+        coming.exception()

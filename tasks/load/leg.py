@@ -87,9 +87,16 @@ def what_is_left(spec: LegSpec, number: int, why: str) -> Lost:
     return Lost(number, why, rows.height, measured.height, measured["failure"].null_count(), failed)
 
 
-def merge(spec: LegSpec, ready: Sequence[Ready], parts: Sequence[Done | Lost], clocks: Mapping[int, Offset]) -> Leg:
+def merge(
+    spec: LegSpec,
+    ready: Sequence[Ready],
+    parts: Sequence[Done | Lost],
+    clocks: Mapping[int, Offset],
+    *,
+    cancelled: bool = False,
+) -> Leg:
     """`spec` is the whole leg's; `ready` and `parts` have one entry a worker, in the same order; `clocks`, by shard,
-    tells those whose clock is not ours."""
+    tells those whose clock is not ours; `cancelled`: somebody stopped the leg, and with it all workers."""
     done = [part for part in parts if isinstance(part, Done)]
     lost = [part for part in parts if isinstance(part, Lost)]
     counts = _sum(spec, parts, done)
@@ -100,8 +107,8 @@ def merge(spec: LegSpec, ready: Sequence[Ready], parts: Sequence[Done | Lost], c
         offered_rps=offered,
         achieved_rps=counts.achieved_rps,
     )
-    ended = _ended(done, bool(lost))
-    validity, reasons = _validity(spec, counts, ended, found, done, lost, ready)
+    stopped, detail = _stopped(done, cancelled or not lost)
+    validity, reasons = _validity(spec, counts, detail, found, done, lost, ready)
     scheduled = sum(one.scheduled for one in ready)
     return Leg(
         run_id=spec.run_id,
@@ -129,7 +136,7 @@ def merge(spec: LegSpec, ready: Sequence[Ready], parts: Sequence[Done | Lost], c
         lost=max(0, scheduled - counts.measured - counts.dropped),
         validity=validity,
         reasons=reasons,
-        stopped=None if ended is None else ended.stopped,
+        stopped=stopped,
         health=found,
         target_headers=next((part.target_headers for part in done if part.target_headers), {}),
         engine_version=ENGINE_VERSION,
@@ -165,17 +172,20 @@ def _achieved(spec: LegSpec, done: Sequence[Done]) -> float | None:
     return (sent - 1) / (span / 1e9) if span > 0 else None
 
 
-def _ended(done: Sequence[Done], lost: bool) -> Done | None:
-    """The worker that was stopped first by something; the others were stopped because of it."""
-    stopped = [part for part in done if part.stopped is not None]
-    first = next((part for part in stopped if part.stopped != "interrupted"), None)
-    return first if first is not None or lost else next(iter(stopped), None)
+def _stopped(done: Sequence[Done], interrupted: bool) -> tuple[str | None, str | None]:
+    """(word, sentence) of what stopped a worker, for the others were stopped because of it. Not `interrupted`: what
+    stopped them was the loss of one, which is told apart."""
+    stopped = [(part.stopped, part.detail) for part in done if part.stopped is not None]
+    first = next((one for one in stopped if one[0] != "interrupted"), None)
+    if first is not None:
+        return first
+    return ("interrupted", "interrupted") if interrupted and (stopped or not done) else (None, None)
 
 
 def _validity(
     spec: LegSpec,
     counts: _Counts,
-    ended: Done | None,
+    stopped: str | None,
     found: Health,
     done: Sequence[Done],
     lost: Sequence[Lost],
@@ -188,7 +198,7 @@ def _validity(
     ]
     if spec.series == Series.CALIBRATION:  # meant to find the limit
         return (Validity.INVALID, gone) if gone else (Validity.VALID, [])
-    if counts.queued or ended is not None or lost:
+    if counts.queued or stopped is not None or lost:
         found = replace(found, offered_rps=None)  # not the generator's doing
     ceiling = None if spec.ceiling_rps is None else spec.ceiling_rps * len(ready)
     limits = spec.health
@@ -204,9 +214,9 @@ def _validity(
         word = "dropped" if counts.dropped else "sent late"
         reasons.append(f"max_in_flight ({spec.max_in_flight}) was reached: {counts.queued + counts.dropped} {word}")
         validity = Validity.SUSPECT if validity is Validity.VALID else validity
-    if ended is not None:
-        reasons = [ended.detail or ended.stopped or "", *reasons]
-    return (Validity.INVALID, gone + reasons) if gone or ended is not None else (validity, reasons)
+    if stopped is not None:
+        reasons.insert(0, stopped)
+    return (Validity.INVALID, gone + reasons) if gone or stopped is not None else (validity, reasons)
 
 
 def _worker(spec: LegSpec, ready: Ready, part: Done | Lost, clocks: Mapping[int, Offset]) -> Worker:
