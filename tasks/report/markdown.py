@@ -107,7 +107,7 @@ def _levels(metrics: tuple[str, ...], rows: list[LevelRow]) -> str:
     cells = [
         [
             *(row.place, *(_number(n) for n in row.numbers), f"{row.requests:,}", f"{row.failed:,}"),
-            *(row.floor, row.used, row.validity),
+            *(_number(row.floor), row.used, row.validity),
         ]
         for row in rows
     ]

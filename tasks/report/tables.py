@@ -63,7 +63,7 @@ class LevelRow:
     failed: int
     validity: str
     reasons: list[str]
-    floor: str = NONE  # what the instrument itself adds: `0.31 ms`
+    floor: Number = Number(NONE)  # what the instrument itself adds: `0.31 ms`, `p99 0.92 ms`
     used: str = NONE  # of what the instrument can send: `7 % of 14,000/s`
 
 
@@ -98,7 +98,9 @@ def level_rows(view: RunView, target: str, metrics: tuple[str, ...]) -> list[Lev
         measured, ok = sum(leg.measured for leg in legs), sum(leg.ok for leg in legs)
         name = f"{level:,} concurrent" if series == Series.SWEEP else str(series)
         mine = beside(view, target, series, level)
-        floor, used = (NONE, NONE) if mine is None else (floor_words(mine), used_words(mine))
+        floor, used = Number(NONE), NONE
+        if mine is not None:
+            floor, used = Number(floor_words(mine), f"p99 {ms(mine.floor_p99_ms / 1e3)}"), used_words(mine)
         rows.append(LevelRow(target, name, level, numbers, measured, measured - ok, word, reasons, floor, used))
     return rows
 
@@ -123,7 +125,7 @@ def estimate_rows(view: RunView) -> list[dict[str, Any]]:
         for row in level_rows(view, target, metrics):
             cells = {metric_words(metric): _joined(n) for metric, n in zip(metrics, row.numbers, strict=True)}
             head = {"target": target, "load": row.place, "requests": row.requests, "failed": row.failed}
-            tail = {"instrument floor": row.floor, "instrument used": row.used, "validity": row.validity}
+            tail = {"instrument floor": _joined(row.floor), "instrument used": row.used, "validity": row.validity}
             rows.append({**head, **cells, **tail})
     return rows
 

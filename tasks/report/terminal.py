@@ -92,7 +92,7 @@ def _levels(view: RunView, target: str, metrics: tuple[str, ...], console: Conso
             f"{row.level:,}" if row.level else row.place,
             *numbers,
             share(row.failed / row.requests) if row.requests else "–",
-            *([row.floor, row.used.split(" of ")[0]] if beside else []),
+            *([_number(row.floor), row.used.split(" of ")[0]] if beside else []),
             _word(row.validity),
         )
     console.print(table)

@@ -31,7 +31,7 @@ def test_the_tables_have_the_change_and_the_levels(view: View) -> None:
     )
     assert (
         "| 1 concurrent | 42.0 ms [41.0, 43.0] | 50.0 ms [48.0, 52.0] | 61.0 ms [55.0, 68.0] "
-        "| 23.2/s [22.9, 23.5] | 0 % | 200 | 0 | 0.31 ms | 1.4 % of 14,000/s | valid |" in text
+        "| 23.2/s [22.9, 23.5] | 0 % | 200 | 0 | 0.31 ms p99 0.92 ms | 1.4 % of 14,000/s | valid |" in text
     )
     assert "The whole report: `/data/runs/r7/report.html` (absolute path)" in text
     assert "`gatebench show r7`" in text
@@ -58,7 +58,7 @@ def test_the_table_artifact_has_a_row_a_level(view: View) -> None:
         "p99 latency": "260 ms [230, 290]",
         "throughput": "80.0/s [78.0, 82.0]",
         "error share": "0 %",
-        "instrument floor": "0.31 ms",
+        "instrument floor": "0.31 ms p99 0.92 ms",
         "instrument used": "1.4 % of 14,000/s",
         "validity": "valid",
     }

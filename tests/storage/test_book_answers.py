@@ -1,7 +1,11 @@
 """Costs and gateway facts in the book: as they were put, and in the place of what was there."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
+from storage.connection import open_file
+from storage.migrate import MIGRATIONS, migrate
 from storage.records import Calibration, Cost, GatewayFacts
 
 COST = Cost("a", "first", "gw", "sweep", 10, "m", 20, 1, 2000, 100, 300, 0.25, 2, 15, None)
@@ -34,3 +38,17 @@ def test_each_shape_and_transport_keeps_its_calibration(book):
     better = replace(made[0], floor_p50_ms=0.1)
     book.add_calibration("r1", better)
     assert book.calibrations("r1") == [better, *made[1:]]
+
+
+def test_a_book_from_before_costs_keeps_its_calibrations_as_those_of_our_own_transport(tmp_path: Path, book):
+    (tmp_path / "old").mkdir()
+    shutil.copy(MIGRATIONS / "0001_first.sql", tmp_path / "old")
+    path = tmp_path / "b.duckdb"
+    con = open_file(path)
+    assert migrate(con, tmp_path / "old") == [1]
+    con.execute("insert into calibrations values ('r1', true, 0.3, 0.9, 9000, null, null, null)")
+    assert 2 in migrate(con)
+    con.close()
+    found = type(book)(path)
+    assert found.calibrations("r1") == [Calibration(True, 0.3, 0.9, 9000.0)]
+    assert (found.costs("r1"), found.gateway_facts("r1")) == ([], [])
