@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from storage.errors import NothingMeasured, UsageError
+from tasks.workload.formats.adapter import Drop
 from tasks.workload.formats.mapped import mapped
 from tasks.workload.ledger import Ledger, Reject
 from tasks.workload.prefixes import BLOCK_TOKENS
@@ -59,6 +60,7 @@ def capture(
         reading.file(index, path, format, table)
     staged = reading.frame()
     _refuse_nothing(reading, staged.height, files)
+    staged = _one_clock_a_file(reading, staged, files)
     _refuse_two_clocks(staged, files)
     refuse_secrets(_texts(staged, files))
     merged = _one_row_a_call(staged)
@@ -89,6 +91,15 @@ def _refuse_nothing(reading: Reading, kept: int, files: Sequence[Path]) -> None:
     if not reading.read:
         raise NothingMeasured(f"{where}: empty, there is nothing to capture")
     raise NothingMeasured(f"{where}: no chat request in it: {Ledger.of(reading.read, 0, reading.dropped).in_words()}")
+
+
+def _one_clock_a_file(reading: Reading, staged: pl.DataFrame, files: Sequence[Path]) -> pl.DataFrame:
+    """A row whose stamp has no date where most rows of its file have one, or the other way round, is broken."""
+    dated = pl.col("start_ns") >= DATED_NS
+    odd = dated != (dated.mean().over("source") >= 0.5)
+    for source, line in staged.filter(odd).select("source", "line").iter_rows():
+        reading.lose(str(files[source]), Drop(line, "a time of another clock than the rest of its file", broken=True))
+    return staged.filter(~odd)
 
 
 def _refuse_two_clocks(staged: pl.DataFrame, files: Sequence[Path]) -> None:

@@ -133,11 +133,15 @@ class Reading:
 
     def _drop(self, where: str, drop: Drop) -> None:
         self.read += 1
+        self.recognised += not drop.broken and drop.reason != BLANK
+        self.lose(where, drop)
+
+    def lose(self, where: str, drop: Drop) -> None:
+        """Account for a row that was read and is not kept."""
         reason = harmless(drop.reason, "for a reason that looks like a secret")
         if len(self.dropped) >= MOST_REASONS and reason not in self.dropped:
             reason = "for other reasons"
         self.dropped[reason] += 1
-        self.recognised += not drop.broken and drop.reason != BLANK
         if drop.broken and len(self.rejects) < MOST_REJECTS:
             self.rejects.append(Reject(where, drop.line, reason))
 

@@ -82,7 +82,7 @@ def is_name_of_model(text: str) -> bool:
 
 def harmless(text: str, instead: str = NOT_SAID) -> str:
     """The text, or `instead` if it looks like a secret: for short texts that nobody misses."""
-    return instead if secret_in(text) or opaque(text) else text
+    return instead if secret_in(text) or secret_in(text.lower()) or opaque(text) else text
 
 
 def refuse_secrets(texts: Iterable[tuple[str, str]]) -> None:

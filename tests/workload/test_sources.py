@@ -139,3 +139,9 @@ def test_a_folder_without_a_file_and_a_log_without_a_row_are_told_apart(tmp_path
     (tmp_path / "a.log").write_text("")
     with pytest.raises(NothingMeasured, match="empty, there is nothing to capture"):
         capture([tmp_path])
+
+
+def test_one_stamp_of_another_clock_is_a_broken_row_and_stops_nothing(log, payload):
+    captured = capture([log(payload(0.0), payload(1.0, startTime=4.5), payload(2.0))])
+    assert captured.ledger.kept == 2
+    assert [(r.line, r.reason) for r in captured.rejects] == [(2, "a time of another clock than the rest of its file")]

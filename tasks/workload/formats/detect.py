@@ -25,6 +25,7 @@ from tasks.workload.formats.otlp import OTLP
 from tasks.workload.formats.portkey import Portkey
 from tasks.workload.formats.portkey_stream import PortkeyStream
 from tasks.workload.formats.spend_logs import SpendLogs
+from tasks.workload.secrets import opaque, secret_in
 
 GROUP = "gatebench.formats"  # entry points of packages that bring their own format: NAME = module:AdapterClass
 # The most telling first: of several that recognise a file, the first reads it.
@@ -116,5 +117,5 @@ def _found(head: Sequence[bytes]) -> tuple[int, str]:
         return number, "comma-separated text" if line.count(b",") >= 2 and b"{" not in line else "text that is not JSON"
     if not isinstance(value, dict):
         return number, "JSON that is not an object"
-    names = [name for name in value if FIELD_NAME.fullmatch(name)][:6]
+    names = [name for name in value if FIELD_NAME.fullmatch(name) and not (secret_in(name) or opaque(name))][:6]
     return number, f"a JSON object with the fields {', '.join(names)}" if names else "a JSON object"
