@@ -150,7 +150,7 @@ SAMPLE_COLUMNS: dict[str, str] = {
     "chunk_gaps_us": "list[u32]",
     "stream": "bool",
     "input_tokens": "i64",
-    "output_tokens": "i64",
+    "output_tokens": "i64",  # told in usage; null in a stream: its chunks count, one more than `chunk_gaps_us` has gaps
     "request_bytes": "i64",
     "response_bytes": "i64",
     "status": "i32",
@@ -394,6 +394,7 @@ class GatewayFacts:
     other_model: int  # ok answers by another model than asked; a dated name of the same model is the same
     models_known: int
     models: list[tuple[str, str, int]]  # asked, served, ok answers; the most frequent first
+    counted: int = 0  # ok streams that told no usage: their chunks are counted in place of output tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,8 @@ def gateway_lines(view: RunView) -> list[str]:
     lines = []
     for target in targets(view):
         facts = of_target(view, target)
-        lines += _line(view, f"{target}: ", [*_limited(facts), *_own_doing(facts, 0.0), *_models(facts)])
+        said = [*_limited(facts), *_own_doing(facts, 0.0), *_models(facts), *_counted(facts)]
+        lines += _line(view, f"{target}: ", said)
     return lines
 
 
@@ -123,6 +124,11 @@ def _limited(facts: Sequence[GatewayFacts]) -> list[str]:
         return [f"{text} (without a Retry-After)"]
     longest = max(f.retry_after_max_s for f in waits if f.retry_after_max_s is not None)
     return [f"{text} (Retry-After up to {longest:g} s)"]
+
+
+def _counted(facts: Sequence[GatewayFacts]) -> list[str]:
+    n, ok = sum(f.counted for f in facts), sum(f.ok for f in facts)
+    return [f"{share(n / ok)} of answers told no usage: their chunks are counted as output tokens"] if n else []
 
 
 def _models(facts: Sequence[GatewayFacts]) -> list[str]:

@@ -58,6 +58,7 @@ def _facts(place: tuple[str, str, str, int], rows: list[dict[str, Any]]) -> Gate
         other_model=sum(n for pair, n in pairs.items() if not same_model(*pair)),
         models_known=sum(pairs.values()),
         models=[(asked, served, n) for (asked, served), n in pairs.most_common()],
+        counted=sum(row["counted"] for row in ok),
     )
 
 

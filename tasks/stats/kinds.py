@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from storage.records import CONTROL, Failure, Leg, Series
+from tasks.stats.metrics import counted
 
 KEY = (
     *("leg_id", "phase", "stream", "status", "failure", "finish_reason", "model_asked", "model_served"),
@@ -18,7 +19,7 @@ _NEVER_THERE = [
 
 
 def kinds(samples: pl.LazyFrame, legs: Sequence[Leg]) -> pl.DataFrame:
-    """KEY, n, unknown, told, input_tokens, cached_tokens, output_tokens; no control, no calibration.
+    """KEY, n, unknown, told, input_tokens, cached_tokens, output_tokens, counted; no control, no calibration.
 
     `told`: requests with tokens. `unknown`: requests that may have cost something although their tokens were not told.
     Seconds of Retry-After are rounded to a tenth.
@@ -38,6 +39,7 @@ def kinds(samples: pl.LazyFrame, legs: Sequence[Leg]) -> pl.DataFrame:
             put.sum().alias("input_tokens"),
             pl.min_horizontal(pl.col("cached_tokens").fill_null(0), put.fill_null(0)).sum().alias("cached_tokens"),
             got.sum().alias("output_tokens"),
+            counted.sum().alias("counted"),
         )
         .sort(KEY)
         .collect()

@@ -26,9 +26,10 @@ streamed = pl.col("stream")
 latency = _seconds("end_ns", "sent_ns")
 response = _seconds("end_ns", "intended_ns")
 ttft = _seconds("first_token_ns", "sent_ns")
-tpot = pl.when(pl.col("output_tokens") >= 2).then(
-    _seconds("last_token_ns", "first_token_ns") / (pl.col("output_tokens") - 1)
-)
+# Of a stream that told no usage the chunks are counted, which is said wherever it moves a result.
+counted = streamed & pl.col("output_tokens").is_null() & pl.col("first_token_ns").is_not_null()
+output_tokens = pl.when(counted).then(pl.col("chunk_gaps_us").list.len() + 1).otherwise(pl.col("output_tokens"))
+tpot = pl.when(output_tokens >= 2).then(_seconds("last_token_ns", "first_token_ns") / (output_tokens - 1))
 cycle = _seconds("end_ns", "intended_ns")  # closed loop: from the end of the user's last request to the end of this one
 
 

@@ -203,3 +203,9 @@ def test_a_change_that_is_looked_for_below_the_instruments_own_spread_is_warned_
         blind_lines(view(calibrations=[Calibration(True, 0.5, 2.6, 9_000.0)], plan={"judge": {"min_effect": 0.2}}))
         == []
     )
+
+
+def test_tokens_that_were_counted_as_chunks_are_said_to_be(view: View) -> None:
+    assert gateway_lines(view(gateway=[facts(counted=50)])) == [
+        "25 % of answers told no usage: their chunks are counted as output tokens"
+    ]

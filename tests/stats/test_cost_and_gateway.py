@@ -191,3 +191,9 @@ def test_every_kind_of_failure_that_never_got_there_costs_nothing():
     for failure in Failure:
         rows = kinds(frame(row(failure=failure.value, **blank)), [leg("a")])
         assert rows["unknown"].sum() == (failure not in there)
+
+
+def test_streams_that_told_no_usage_are_counted() -> None:
+    seen = {"first_token_ns": 5, "chunk_gaps_us": [1]}
+    rows = [row(**seen), *([row(**seen, output_tokens=None)] * 3), row(stream=False, output_tokens=None)]
+    assert gateway_facts(kinds(frame(*rows), [leg("a")]), [leg("a")])[0].counted == 3

@@ -187,6 +187,20 @@ def test_stream_metrics_come_from_the_stamps() -> None:
     assert tokens is not None and tokens.point == pytest.approx(2 / 0.1 * 4)
 
 
+def test_where_no_usage_was_told_the_chunks_of_a_stream_are_its_tokens() -> None:
+    stamps = {
+        "first_token_ns": [k * 100 * MS + 30 * MS for k in range(20)],
+        "last_token_ns": [k * 100 * MS + 90 * MS for k in range(20)],
+        "chunk_gaps_us": [[20_000, 20_000, 20_000]] * 20,
+    }
+    told, untold = (cells(rows("a", [100.0] * 20, output_tokens=n, **stamps), [leg("a")]) for n in (4, None))
+    for metric in ("tpot_p50", "output_tokens_per_s"):
+        a, b = find(told, metric), find(untold, metric)
+        assert a is not None and b is not None and a.point == pytest.approx(b.point)
+    plain = cells(rows("a", [100.0] * 20, output_tokens=None, stream=False, **stamps), [leg("a")])
+    assert find(plain, "tpot_p50") is None
+
+
 def test_warm_up_cool_down_invalid_and_calibration_legs_are_left_out() -> None:
     frame = pl.concat(
         [
