@@ -18,7 +18,7 @@ from tasks.load.wire import Origin
 DEFAULT_INPUT = 64
 DEFAULT_OUTPUT = 16
 _FIRST_TEXT = re.compile(rb'"(?:content|text)":"')
-_OPTIONAL = ("session", "duration_ns", "stream_label", "prefix_blocks", "messages")
+_OPTIONAL = ("session", "duration_ns", "prefix_blocks", "messages")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,6 @@ class Arrivals:
     stream: list[bool]
     session: list[str | None] | None = None  # None here and below: the workload has no such column
     duration_ns: list[int | None] | None = None
-    stream_label: list[str | None] | None = None  # which of several streams laid over each other it belongs to
     prefix_blocks: list[list[int] | None] | None = None
     messages: list[str | None] | None = None  # the prompts themselves, as JSON
     block_tokens: int | None = None

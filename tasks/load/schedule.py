@@ -44,7 +44,6 @@ class Schedule:
     warmup: Sequence[int]  # 1: sent before the measured part; a session is in one part whole
     seq: Sequence[int]  # the number of each in the whole leg, whichever worker sends it
     turns: Mapping[int, Turn] = field(default_factory=dict)  # position of a turn -> the turn after it
-    labels: Sequence[str | None] | None = None  # of each arrival of the workload: its stream; None: the leg's own
     stress: Sequence[int] = b""  # 1: laid on top of a replay; empty: none is
 
     def __len__(self) -> int:
@@ -57,9 +56,7 @@ class Schedule:
 
     def label(self, position: int) -> str | None:
         """The stream of a request; None: the leg's own."""
-        if self.stress and self.stress[position]:
-            return STRESS
-        return None if self.labels is None else self.labels[self.arrival[position]]
+        return STRESS if self.stress and self.stress[position] else None
 
     @property
     def firsts(self) -> Sequence[int]:
@@ -88,15 +85,15 @@ def of_leg(spec: LegSpec, arrivals: Arrivals) -> Schedule:
             rows = order(spec.seed, spec.block, spec.level, len(arrivals))
             played, stressed = stress.lay_over(played, spec.stress, rows, _rng(spec, "stress"))
         turns = _turns(spec, arrivals, played) if sessions is not None else {}
-        found = _schedule(played, 0, turns, arrivals.stream_label)
+        found = _schedule(played, 0, turns)
         return found if stressed is None else replace(found, stress=stressed.astype(np.uint8).tobytes())
     starts = curve.starts(pieces(spec), spec.cv, _rng(spec, "arrivals"))
     warmup_ns = int(spec.warmup_s * 1e9)
     if sessions is None:
         drawn = np.resize(np.asarray(order(spec.seed, spec.block, spec.level, len(arrivals)), np.int64), len(starts))
-        return _schedule(Track(starts, drawn, np.arange(len(starts))), warmup_ns, {}, arrivals.stream_label)
+        return _schedule(Track(starts, drawn, np.arange(len(starts))), warmup_ns, {})
     played = _begun(spec, arrivals, starts)
-    return _schedule(played, warmup_ns, _turns(spec, arrivals, played), arrivals.stream_label)
+    return _schedule(played, warmup_ns, _turns(spec, arrivals, played))
 
 
 def order(seed: int, block: int, level: int, count: int) -> list[int]:
@@ -220,9 +217,7 @@ def _recorded_think(
     return think, known
 
 
-def _schedule(
-    played: Track, warmup_ns: int, turns: Mapping[int, Turn], labels: Sequence[str | None] | None
-) -> Schedule:
+def _schedule(played: Track, warmup_ns: int, turns: Mapping[int, Turn]) -> Schedule:
     warm = played.at_ns < warmup_ns
     for k, turn in turns.items():  # in the order of their positions: a turn before the turn after it
         warm[turn.position] = warm[k]
@@ -232,7 +227,6 @@ def _schedule(
         warm.astype(np.uint8).tobytes(),
         range(len(played)),
         turns,
-        labels,
     )
 
 

@@ -84,14 +84,6 @@ def test_a_rate_of_sessions_sends_all_their_turns(sim, leg_spec, rows_of, talks)
     assert rows_of(spec).height == 20
 
 
-def test_streams_that_were_laid_over_each_other_are_told_apart_in_the_rows(sim, leg_spec, rows_of, tmp_path):
-    labels = ["replay", "stress"] * 4 + [None, None]
-    path = write_talks(tmp_path / "hybrid.parquet", stream_label=labels)
-    spec = leg_spec(sim.url, loop="open", workload=str(path), speed=5.0)
-    run(spec)
-    assert rows_of(spec)["stream_label"].to_list() == ["replay", "stress"] * 4 + ["main", "main"]
-
-
 def test_a_workload_without_sessions_cannot_be_sent_in_sessions(sim, leg_spec):
     with pytest.raises(UsageError, match="knows no sessions"):
         run(leg_spec(sim.url, loop="open", sessions=True))

@@ -405,9 +405,3 @@ def test_stripes_hold_each_request_of_the_schedule_once_and_a_session_whole(whic
                 assert (stripe.seq[turn.position], turn[1:]) == (whole.position, whole[1:])
         assert list(stripe.due_ns) == sorted(stripe.due_ns)
     assert max(len(s.firsts) for s in stripes) - min(len(s.firsts) for s in stripes) <= 1
-
-
-def test_labels_of_streams_laid_over_each_other_come_along():
-    plan = replay(0, 5, 9, columns={"stream_label": ["replay", "stress", None]})
-    assert plan.labels == ["replay", "stress", None]
-    assert schedule.stripe(plan, 1, 2).labels == plan.labels
