@@ -61,6 +61,14 @@ def test_tokens_are_guessed_from_bytes_and_said_to_be():
     assert row.output_tokens == 8  # 3,623 bytes of events would be 14, over the cap
 
 
+def test_a_log_without_escape_json_is_read_too():
+    body = rb"{\x22model\x22:\x22m\x22,\x22messages\x22:[{\x22content\x22:\x22\xC3\xBC\x5Cn\x22}]}"
+    text = b'{"msec":1795502991.467,"uri":"/v1/chat/completions","status":200,"request_time":0.233,"request_body":"%s"}'
+    assert Nginx().recognises([text % body])
+    (row,) = read(text % body)
+    assert (row.model, row.messages, row.stream) == ("m", [{"content": "\u00fc\n"}], False)
+
+
 def test_without_a_body_sizes_remain_and_the_answers_type_tells_a_stream():
     streamed, plain = read(
         line(request_body=None),

@@ -27,6 +27,7 @@ REQUEST_TIME = (
 )
 LOCAL = re.compile(r"(?P<day>\d\d)/(?P<month>\w{3})/(?P<year>\d{4}):(?P<time>\d\d:\d\d:\d\d) (?P<zone>[+-]\d{4})")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+ESCAPED = re.compile(rb"\\x([0-9A-Fa-f]{2})")
 END = ("msec", "time_iso8601", "time_local", "ts", "timestamp", "@timestamp", "time")
 SIGNS = frozenset({"request_time", "msec", "time_local", "body_bytes_sent", "request_length", "upstream_response_time"})
 NO_VALUE = "-"
@@ -53,19 +54,33 @@ def _looks_like(line: bytes) -> bool:
     if line.lstrip()[:1] != b"{":
         return COMBINED.fullmatch(line.decode("utf-8", "replace")) is not None
     try:
-        record = orjson.loads(line)
+        record = _loads(line)
     except orjson.JSONDecodeError:
         return False
     return "status" in record and not SIGNS.isdisjoint(record)
 
 
+def _loads(line: bytes) -> dict[str, Any]:
+    """The fields of a line that starts with a brace. Without `escape=json`, nginx writes `\\x22` for a quote, which is
+    no JSON."""
+    try:
+        found: dict[str, Any] = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        found = orjson.loads(ESCAPED.sub(_unescaped, line))
+    return found
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    """The byte, or where it may not stand in JSON as it is, JSON's own escape."""
+    byte = int(found[1], 16)
+    return b"\\u%04x" % byte if byte < 32 or byte in b'"\\' else bytes([byte])
+
+
 def _row_of_json(number: int, line: bytes) -> Row | Drop:
     try:
-        logged = orjson.loads(line)
+        logged = _loads(line)
     except orjson.JSONDecodeError:
         raise Broken("not JSON") from None
-    if not isinstance(logged, dict):
-        raise Broken("not a JSON object")
     return _row(number, {name: value for name, value in logged.items() if value != NO_VALUE})
 
 
@@ -88,6 +103,8 @@ def _row(number: int, record: Mapping[str, Any]) -> Row | Drop:
         return Drop(number, reason, broken=False)
     end_ns = _end_ns(record)
     took_ns = span_ns(record.get("request_time"), "request_time", "s")
+    if took_ns is not None and took_ns > end_ns:
+        raise Broken("request_time is longer than there is time")
     body = calls.body(record.get("request_body"))
     failure = calls.failure(record.get("status"))
     stream, most = _stream(record, body), cap(body)
