@@ -144,9 +144,15 @@ class ReplayForm(Form):
         description="A turn waits for the end of the turn before it and its recorded think time",
         json_schema_extra=_position(7),
     )
-    max_in_flight: int = _in_flight(8)
-    on_full: Literal["queue", "drop", "abort"] = _on_full(9)
-    spin: bool = _spin(10)
+    stress: str = Field(
+        "",
+        title="Stress",
+        description="Load on top that is not judged, as in rate=50,from=1m,until=5m or concurrency=8; empty: none",
+        json_schema_extra=_position(8),
+    )
+    max_in_flight: int = _in_flight(9)
+    on_full: Literal["queue", "drop", "abort"] = _on_full(10)
+    spin: bool = _spin(11)
 
 
 class LoadForm(Form):

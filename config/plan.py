@@ -21,6 +21,13 @@ SLO_TEXT = re.compile(
 )
 UNITS = {"ms": 1e-3, "s": 1.0, "%": 1e-2}
 SPAN_TEXT = re.compile(r"^\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|h)?\s*$")
+STRESS_NAMES = {
+    "rate": "rate_rps",
+    "rate_rps": "rate_rps",
+    "concurrency": "concurrency",
+    "from": "from",
+    "until": "until",
+}
 SPAN_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 # Options of a replay that came later count only where they are set, so that older nights stay comparable.
 _LATER = ("max_idle_gap_s", "scale", "loop_s", "sessions", "spin", "stress")
@@ -156,6 +163,17 @@ class Stress(Part):
     from_: str = Field("0s", alias="from", description="When it begins")
     until: str = Field("", description="When it ends; empty: with the replay")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        """`rate=50,from=1m,until=5m` and `concurrency=8` are understood too, for a command line."""
+        if not isinstance(value, str):
+            return value
+        pairs = [part.partition("=") for part in value.split(",")]
+        if not all(sep and name.strip() in STRESS_NAMES for name, sep, _ in pairs):
+            raise ValueError(f"cannot read {value!r}; write it like rate=50,from=1m,until=5m or concurrency=8")
+        return {STRESS_NAMES[name.strip()]: text.strip() for name, _, text in pairs}
+
     @model_validator(mode="after")
     def _one_way(self) -> "Stress":
         if (self.rate_rps is None) == (self.concurrency is None):
@@ -196,7 +214,12 @@ class Replay(Part):
     spin: bool = Field(False, description="Spend a core on starting within microseconds")
     max_in_flight: int = Field(1000, ge=1)
     on_full: Literal["queue", "drop", "abort"] = "queue"
-    stress: Stress | None = Field(None, description="Synthetic load on top, as in { rate_rps = 50, from = \"1m\" }")
+    stress: Stress | None = Field(None, description='Synthetic load on top, as in { rate_rps = 50, from = "1m" }')
+
+    @field_validator("stress", mode="before")
+    @classmethod
+    def _none(cls, value: Any) -> Any:
+        return None if value == "" else value
 
 
 class Budget(Part):

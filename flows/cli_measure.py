@@ -149,6 +149,9 @@ def replay(
     scale: Annotated[float, typer.Option(help="2 sends twice as many in the same time.")] = 1.0,
     loop: Annotated[str, typer.Option(metavar="TIME", help="Play it again and again for so long, as in 30m.")] = "",
     sessions: Sessions = False,
+    stress: Annotated[
+        str, typer.Option(help="Load on top, not judged, as in rate=50,from=1m,until=5m or concurrency=8.")
+    ] = "",
     max_in_flight: InFlight = 1000,
     on_full: OnFull = "queue",
     spin: Spin = False,
@@ -185,6 +188,7 @@ def replay(
         scale=scale,
         loop_s=_seconds(loop),
         sessions=sessions,
+        stress=stress,
         max_in_flight=max_in_flight,
         on_full=on_full,
         spin=spin,
