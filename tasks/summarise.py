@@ -57,7 +57,8 @@ def summarise_run(plan: Plan, run_id: str, settings: Settings) -> list[Cell]:
     book.add_cells(run_id, found)
     answers = kinds(samples, legs)
     book.add_costs(run_id, costs(answers, legs, {model: Price(**p.model_dump()) for model, p in plan.prices.items()}))
-    book.add_gateway_facts(run_id, gateway_facts(answers, legs))
+    main = kinds(samples.filter(~_ON_TOP), legs) if any(c.series == Series.STRESS for c in found) else answers
+    book.add_gateway_facts(run_id, gateway_facts(main, legs))
     first = [cell for cell in found if cell.attempt == Attempt.FIRST]
     book.add_slo_results(run_id, check(objectives, first))
     book.add_ceilings(run_id, ceilings(plan, first, legs, objectives))
