@@ -216,8 +216,12 @@ _WORDS = {
     b"x-request-id": "request_id",
     b"x-litellm-call-id": "request_id",
     b"x-portkey-trace-id": "request_id",
+    b"x-litellm-cache-key": "cached_as",  # LiteLLM names the key of an answer only if it comes from its cache
     b"x-litellm-cache-hit": "cache_hit",
     b"x-portkey-cache-status": "cache_hit",
+    b"cf-aig-cache-status": "cache_hit",
+    b"helicone-cache": "cache_hit",
+    b"x-cache-status": "cache_hit",
     b"x-cache": "cache_hit",
 }
 
@@ -229,7 +233,7 @@ def _gateway_words(exchange: Exchange) -> _Words:
         if field is not None and field not in found:
             parsed = _parse_word(field, value.decode("latin-1"))
             if parsed is not None:
-                found[field] = parsed
+                found["cache_hit" if field == "cached_as" else field] = parsed
     return _Words(**found) if found else _NO_WORDS
 
 
@@ -242,7 +246,10 @@ def _parse_word(field: str, text: str) -> int | float | bool | str | None:
     if field == "request_id":
         return text[:200]
     if field == "cache_hit":
-        return text.strip().lower() in ("true", "hit", "1")
+        said = text.strip().lower()
+        return said in ("true", "1") or "hit" in said  # also SEMANTIC HIT, and Hit from …
+    if field == "cached_as":
+        return True if text.strip() else None
     try:
         number = float(text)
     except ValueError:

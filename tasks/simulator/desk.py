@@ -116,7 +116,7 @@ def _fail_at_once(line: Line, reply: Reply, fault: Fault) -> None:
 def _own_doing(kind: FaultKind, ask: Ask, reply: Reply) -> tuple[Ask, Reply, float]:
     """(what is answered, with which headers, by how much the hold is multiplied)."""
     if kind is FaultKind.CACHE_HIT:
-        return ask, reply._replace(told=b"x-litellm-cache-hit: True\r\n"), 0.0
+        return ask, reply._replace(told=b"x-litellm-cache-key: simulated\r\n"), 0.0
     if kind is FaultKind.RETRIED:
         return ask, reply._replace(told=b"x-litellm-attempted-retries: 1\r\n"), 2.0
     other = ask._replace(model=ask.model[:-1] + b'-fallback"')

@@ -215,6 +215,10 @@ async def test_nothing_came_at_all(row_of):
         ({"x-portkey-retry-attempt-count": "2"}, {"attempts": 2}),
         ({"x-portkey-cache-status": "HIT"}, {"cache_hit": True}),
         ({"x-litellm-cache-hit": "False"}, {"cache_hit": False}),
+        ({"x-litellm-cache-key": "9f1c"}, {"cache_hit": True}),
+        ({"x-litellm-cache-key": ""}, {}),
+        ({"x-portkey-cache-status": "SEMANTIC HIT"}, {"cache_hit": True}),
+        ({"cf-aig-cache-status": "MISS"}, {"cache_hit": False}),
         ({"x-request-id": "abc"}, {"request_id": "abc"}),
         ({"x-litellm-call-id": "y" * 300}, {"request_id": "y" * 200}),
         ({"Retry-After": "inf"}, {}),
@@ -237,3 +241,16 @@ async def test_a_count_that_is_none_is_not_taken_for_one(row_of, count):
     body = json.dumps({"choices": [{"message": {"content": "x"}}], "usage": {"completion_tokens": count}}).encode()
     row = row_of(body, stream=False, headers=(JSON,))
     assert (row.failure, row.output_tokens, row.input_tokens) == (None, None, None)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_how_much_of_the_prompt_the_provider_had_cached_is_kept(row_of, stream):
+    usage = {"prompt_tokens": 70, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 64}}
+    if stream:
+        row = row_of(
+            ROLE, TOKEN, STOP, b"data: " + json.dumps({"choices": [], "usage": usage}).encode() + b"\n\n", DONE
+        )
+    else:
+        body = json.dumps({"choices": [{"message": {"content": "x"}}], "usage": usage}).encode()
+        row = row_of(body, stream=False, headers=(JSON,))
+    assert (row.input_tokens, row.cached_tokens, row.output_tokens) == (70, 64, 3)

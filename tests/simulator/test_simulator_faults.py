@@ -151,7 +151,7 @@ def test_every_request_is_counted_once(client, sim):
 @pytest.mark.parametrize(
     ("kind", "header", "value"),
     [
-        ("cache_hit", "x-litellm-cache-hit", "True"),
+        ("cache_hit", "x-litellm-cache-key", "simulated"),
         ("fallback", "x-litellm-attempted-fallbacks", "1"),
         ("retried", "x-litellm-attempted-retries", "1"),
     ],
