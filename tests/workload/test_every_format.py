@@ -4,6 +4,7 @@ smallest that its adapter's own tests read, and made here; those tests say which
 import gzip
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tasks.workload.capture import capture
 from tasks.workload.formats.adapter import Drop, Row
 from tasks.workload.formats.detect import ADAPTERS, choose
 
+LOGS = Path(__file__).parents[3] / "shared" / "data" / "gateway-logs"
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 SPAN = {
     "traceId": "t",
@@ -300,3 +302,13 @@ def test_whatever_stands_in_a_field_is_a_row_or_a_drop_and_never_an_exception(sa
         for found in ADAPTERS[format].read(enumerate(record, 1)):
             kept = found._replace(messages=None, prefix_blocks=None) if isinstance(found, Row) else found
             assert all(value is None or isinstance(value, int | str) for value in kept), (other, kept)
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not LOGS.is_dir(), reason="needs ../shared/data/gateway-logs beside the checkout")
+def test_a_folder_of_mixed_real_logs_is_told_apart_file_by_file_and_its_ledger_closes():
+    captured = capture([LOGS])
+    assert captured.workload.header.formats == ("litellm", "nginx", "otlp", "portkey_stream")
+    assert captured.skipped == ()
+    assert captured.ledger.read == captured.ledger.kept + sum(captured.ledger.dropped.values()) == 1_152
+    assert [reject.reason for reject in captured.rejects] == ["not JSON"]  # the stream was cut where it was saved
