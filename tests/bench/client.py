@@ -1,8 +1,9 @@
 """One measurement in a process of its own: a `Job` as JSON in, a dict of numbers as JSON out.
 
 The process pins itself to the client's cores, runs once uncounted (imports), once short and once long; CPU and rate are
-those of the requests by which the long run exceeds the short one, so that starting counts for nothing. CPU is of the
-whole process, threads too, so that writing Parquet counts.
+those of the requests by which the long run exceeds the short one, so that starting counts for nothing (not so for a
+rate, nor for a client that is cut off after some seconds). CPU is of the whole process, threads too, so that writing
+Parquet counts.
 """
 
 import asyncio
@@ -68,6 +69,9 @@ class Spent(NamedTuple):
         }
 
 
+NOTHING = Spent(0, 0.0, 0.0)
+
+
 def clocks() -> tuple[float, float]:
     return process_time(), perf_counter()
 
@@ -87,7 +91,7 @@ def engine(job: Job) -> dict[str, float]:
     with contextlib.ExitStack() as stack:
         folder = job.folder if job.folder is not None else stack.enter_context(tempfile.TemporaryDirectory())
         run(spec_of(job, folder, "warm", WARMUP))
-        short = Spent(0, 0.0, 0.0)
+        short = NOTHING
         if job.requests > 10 * WARMUP:
             begin = clocks()
             short = since(begin, run(spec_of(job, folder, "short", WARMUP)).rows)
@@ -183,7 +187,7 @@ async def _measured(job: Job, ask: Ask) -> dict[str, float]:
         return since(begin, len(took) + job.users), took
 
     await run(WARMUP, job.seconds / 5)
-    short, _ = await run(WARMUP, job.seconds / 5)
+    short = NOTHING if job.seconds else (await run(WARMUP, 0))[0]
     whole, took = await run(job.requests, job.seconds)
     return {
         **whole.less(short).each(),
