@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tasks.workload.capture import capture
 from tasks.workload.formats.aiperf import AIPerf
 
 
@@ -19,6 +20,12 @@ def test_a_trace_line_is_read_field_by_field():
     )
     assert (row.start_ns, row.input_tokens, row.output_tokens) == (105_500_000, 1800, 26)
     assert (row.session, row.prefix_blocks, row.approximate) == ("s", [0, 3], False)
+
+
+def test_hashes_of_any_size_become_small_numbers(log):
+    lines = [{"session_id": "s", "timestamp": 0, "input_length": 600, "output_length": 5, "hash_ids": [2**63, 7]}]
+    (arrival,) = capture([log(*lines)]).workload.arrivals()
+    assert (arrival.prefix_blocks, arrival.session) == ((0, 1), None)
 
 
 def test_a_delay_counts_from_the_turn_before_of_the_same_session():

@@ -46,6 +46,14 @@ def test_a_line_with_a_session_is_not_taken_for_mooncakes_own(log):
     assert Mooncake().recognises([LINE])
 
 
+def test_equal_numbers_of_two_files_are_two_blocks(log):
+    lines = [{"timestamp": n, "input_length": 600, "output_length": 5, "hash_ids": [0, n]} for n in (1, 2)]
+    captured = capture([log(*lines, name="a.jsonl"), log(*lines, name="b.jsonl")])
+    blocks = [arrival.prefix_blocks for arrival in captured.workload.arrivals()]
+    assert sorted(blocks) == [(0, 1), (0, 2), (3, 4), (3, 5)]
+    assert captured.workload.header.block_tokens == 512
+
+
 @pytest.mark.shared
 @pytest.mark.skipif(not TRACE.is_file(), reason="needs ../shared/data/traces beside the checkout")
 def test_the_real_trace_is_captured_right_to_the_row_with_its_blocks_and_its_step():
