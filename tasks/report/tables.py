@@ -95,14 +95,24 @@ def level_rows(view: RunView, target: str, metrics: tuple[str, ...]) -> list[Lev
         legs = [leg for leg in first_legs(view, target) if (leg.series, leg.level) == (series, level)]
         word, reasons = validity(legs)
         numbers = [_number(view, target, series, level, metric) for metric in metrics]
-        measured, ok = sum(leg.measured for leg in legs), sum(leg.ok for leg in legs)
+        measured, failed = _counted(view, target, series, level)
         name = f"{level:,} concurrent" if series == Series.SWEEP else str(series)
         mine = beside(view, target, series, level)
         floor, used = Number(NONE), NONE
         if mine is not None:
             floor, used = Number(floor_words(mine), f"p99 {ms(mine.floor_p99_ms / 1e3)}"), used_words(mine)
-        rows.append(LevelRow(target, name, level, numbers, measured, measured - ok, word, reasons, floor, used))
+        rows.append(LevelRow(target, name, level, numbers, measured, failed, word, reasons, floor, used))
     return rows
+
+
+def _counted(view: RunView, target: str, series: str, level: int) -> tuple[int, int]:
+    """(measured, failed) requests: of the legs, or of the estimates of a stress, which is no leg's."""
+    if series == Series.STRESS:
+        errors = estimate(view, target, series, level, "errors")
+        return (0, 0) if errors is None else (errors.n, round(errors.point * errors.n))
+    legs = [leg for leg in first_legs(view, target) if (leg.series, leg.level) == (series, level)]
+    measured = sum(leg.measured for leg in legs)
+    return measured, measured - sum(leg.ok for leg in legs)
 
 
 def change_rows(view: RunView, verdicts: list[Verdict]) -> list[ChangeRow]:

@@ -4,14 +4,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from storage.errors import NothingMeasured
 from storage.records import Arrival
 from tasks.workload.builtin import builtin
-from tasks.workload.fidelity import Measure, compare, joint_ks, ks, mix_distance, noise_floors, sent_against_due
+from tasks.workload.distances import joint_ks, ks, mix_distance
+from tasks.workload.fidelity import Measure, compare, noise_floors, sent_against_due
 from tasks.workload.likeness import in_words, to_json
 from tasks.workload.synthesis import at_starts, synthesise
 from tasks.workload.trace import SCHEMA, Header, Workload, from_arrivals, of_frame, window
@@ -25,6 +26,7 @@ def by_name(found):
     return {measure.name: measure for measure in found.measures}
 
 
+@settings(deadline=None)
 @given(numbers, numbers)
 def test_ks_is_that_of_scipy(a, b):
     assert ks(np.array(a), np.array(b)) == pytest.approx(stats.ks_2samp(a, b, method="asymp").statistic)
@@ -33,6 +35,7 @@ def test_ks_is_that_of_scipy(a, b):
 pairs = st.lists(st.tuples(st.integers(-1, 9), st.integers(-1, 9)), min_size=1, max_size=30)
 
 
+@settings(deadline=None)
 @given(pairs, pairs)
 def test_the_joint_distance_is_the_slow_obvious_one(a, b):
     def share(rows, x, y, right, up):

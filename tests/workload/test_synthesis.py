@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from storage.errors import NothingMeasured, UsageError
 from storage.records import Arrival
 from tasks.workload.builtin import builtin
-from tasks.workload.fidelity import mix_distance
+from tasks.workload.distances import mix_distance
 from tasks.workload.synthesis import (
     at_starts,
     balanced,
@@ -39,7 +39,7 @@ def bursty(n: int = 400, seed: int = 1, **more: object) -> Workload:
 seeds = st.integers(0, 2**32 - 1)
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 @given(seeds)
 def test_the_same_seed_makes_the_same_bytes(tmp_path_factory, seed):
     folder: Path = tmp_path_factory.mktemp("w")
@@ -52,6 +52,7 @@ def test_another_seed_makes_another_workload():
     assert len({synthesise(bursty(), seed).id for seed in range(20)}) == 20
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 200 * SECOND), min_size=2, max_size=80), seeds)
 def test_gaps_change_places_but_no_arrival_is_lost_or_leaves_the_span(offsets, seed):
     starts = np.sort(np.array(offsets)) - min(offsets)
@@ -142,7 +143,7 @@ def test_a_duration_cuts_or_repeats_the_source():
     assert repeated["session"].unique().sort().to_list() == ["s", "s~2", "s~3"][: repeated["session"].n_unique()]
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(seeds, st.floats(0.05, 0.95))
 def test_thinning_keeps_the_mix_to_a_request(seed, share):
     frame = bursty().frame
@@ -173,7 +174,7 @@ def test_thinning_takes_a_session_whole_or_not_at_all():
     assert kept.height == 40
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(seeds, st.integers(1, 4))
 def test_superposition_keeps_the_mix_and_the_sessions_apart(seed, copies):
     frame = bursty(session="s").frame
@@ -182,7 +183,7 @@ def test_superposition_keeps_the_mix_and_the_sessions_apart(seed, copies):
     assert laid["session"].n_unique() == copies
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(seeds, st.floats(0.1, 3.5))
 def test_a_scaled_rate_has_as_many_requests_and_the_same_mix(seed, scale):
     source = bursty()
@@ -191,6 +192,7 @@ def test_a_scaled_rate_has_as_many_requests_and_the_same_mix(seed, scale):
     assert mix_distance(source.frame["model"], made.frame["model"]) <= 3 / len(made)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 50), st.integers(0, 300), seeds)
 def test_balanced_rows_differ_by_one_use_at_most(rows, wanted, seed):
     counts = np.bincount(balanced(rows, wanted, Random(seed)), minlength=rows)
