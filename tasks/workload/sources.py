@@ -7,6 +7,7 @@ import hashlib
 import io
 import zlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any, cast
@@ -75,15 +76,15 @@ class Source:
         Raises UsageError if the file cannot be read, NoLog if it is a workload or a damaged Parquet file.
         """
         try:
-            with self.path.open("rb", buffering=0) as file:
-                hashed = _Hashed(file)
+            with self.path.open("rb", buffering=0) as file, ThreadPoolExecutor(1) as beside:
+                hashed = _Hashed(file, beside)
                 raw = io.BufferedReader(hashed, READ)
                 start = raw.peek(4)[:4]
                 table = start == PARQUET and _ends_as_parquet(file)
                 yield from _rows_of_parquet(self.path) if table else self._numbered(_unpacked(raw, start))
                 while raw.read(READ):  # what follows damage, or was read by others, belongs to the digest
                     pass
-                self.sha256, self.size = hashed.digest.hexdigest(), hashed.size
+                self.sha256, self.size = hashed.hexdigest(), hashed.size
         except OSError as error:
             raise UsageError(f"cannot read the log {self.path}: {error.strerror or error}") from error
 
@@ -177,12 +178,20 @@ class _Zstd(io.RawIOBase):
 
 
 class _Hashed(io.RawIOBase):
-    """Hands bytes through and counts them into a digest, so that a large file is read once."""
+    """Hands bytes through and counts them into a digest, so that a large file is read once. The digest is computed in a
+    thread, which hashing does not hold back: at most one buffer is waiting for it."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], beside: ThreadPoolExecutor) -> None:
         self.file = cast(io.RawIOBase, file)
-        self.digest = hashlib.sha256()
+        self.beside = beside
         self.size = 0
+        self._digest = hashlib.sha256()
+        self._busy: Future[None] | None = None
+
+    def hexdigest(self) -> str:
+        if self._busy is not None:
+            self._busy.result()
+        return self._digest.hexdigest()
 
     def readable(self) -> bool:
         return True
@@ -190,6 +199,8 @@ class _Hashed(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]
         n = self.file.readinto(buffer)
         if n:
-            self.digest.update(buffer[:n])
+            if self._busy is not None:
+                self._busy.result()
+            self._busy = self.beside.submit(self._digest.update, bytes(buffer[:n]))
             self.size += n
         return n
