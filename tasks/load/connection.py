@@ -26,19 +26,19 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_chunks",
-        "_exchange",
         "_loop_transport",
         "_now",
         "_parser",
         "_pool",
         "closed",
+        "exchange",
         "on_body",
     )
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._loop_transport: asyncio.Transport | None = None
-        self._exchange: Exchange | None = None
+        self.exchange: Exchange | None = None  # under way on it
         self._chunks: list[bytes] = []  # of the body, in the read at hand
         self.on_body = self._chunks.append  # a callback of the parser; not a method, for one read may hold many chunks
         self._parser = httptools.HttpResponseParser(self)
@@ -47,7 +47,7 @@ class Connection(asyncio.Protocol):
 
     def send(self, exchange: Exchange) -> None:
         assert self._loop_transport is not None
-        self._exchange = exchange
+        self.exchange = exchange
         exchange.connection = self
         now = perf_counter_ns()
         if not exchange.sent_ns:
@@ -55,7 +55,7 @@ class Connection(asyncio.Protocol):
         self._loop_transport.write(exchange.payload)
 
     def drop(self) -> None:
-        self._exchange = None
+        self.exchange = None
         self.closed = True
         if self._loop_transport is not None:
             self._loop_transport.abort()
@@ -79,7 +79,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._now = perf_counter_ns()
-        exchange = self._exchange
+        exchange = self.exchange
         if exchange is None:  # nobody asked: this connection cannot be trusted
             self.drop()
             return
@@ -95,7 +95,7 @@ class Connection(asyncio.Protocol):
                 self._deliver()
             self._refuse()
         if self._chunks:
-            if len(self._chunks) == 1 and self._exchange is exchange and exchange.on_body is not None:
+            if len(self._chunks) == 1 and self.exchange is exchange and exchange.on_body is not None:
                 exchange.on_body(self._chunks.pop(), self._now)  # nearly every read of a stream
             else:
                 self._deliver()
@@ -105,7 +105,7 @@ class Connection(asyncio.Protocol):
         chunks = self._chunks
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
-        exchange = self._exchange
+        exchange = self.exchange
         if exchange is None:  # more than the answer had room for
             self.drop()
             return
@@ -116,8 +116,8 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self) -> None:
         """What came is no answer."""
-        if self._exchange is not None:
-            self._exchange.finish(self._now, Failure.PROTOCOL)
+        if self.exchange is not None:
+            self.exchange.finish(self._now, Failure.PROTOCOL)
         self.drop()
 
     def eof_received(self) -> bool:
@@ -127,7 +127,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
         self._pool.has_closed = True
-        exchange, self._exchange = self._exchange, None
+        exchange, self.exchange = self.exchange, None
         if exchange is None:
             return
         now = perf_counter_ns()
@@ -143,12 +143,12 @@ class Connection(asyncio.Protocol):
     # --- httptools callbacks
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        exchange = self._exchange
+        exchange = self.exchange
         if exchange is not None:
             exchange.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        exchange = self._exchange
+        exchange = self.exchange
         if exchange is None:  # an answer nobody asked for, in the same read as the one somebody did
             self.drop()
             return
@@ -165,12 +165,12 @@ class Connection(asyncio.Protocol):
             exchange.on_headers(exchange)
 
     def on_message_complete(self) -> None:
-        exchange = self._exchange
+        exchange = self.exchange
         if exchange is None or exchange.status is None:  # nothing, or a 1xx
             return
         if self._chunks:
             self._deliver()
-        self._exchange = None
+        self.exchange = None
         if not self._parser.should_keep_alive() or self.closed or (exchange.status >= 300 and self._is_writing()):
             self.drop()
         else:
@@ -184,7 +184,7 @@ class Connection(asyncio.Protocol):
     def end_at_headers(self) -> None:
         """An answer to HEAD: whatever length its headers tell, no body follows. For `Exchange.on_headers`."""
         answered, self._parser = self._parser, httptools.HttpResponseParser(self)
-        exchange, self._exchange = self._exchange, None
+        exchange, self.exchange = self.exchange, None
         if exchange is None:
             return
         if answered.should_keep_alive() and not self.closed:

@@ -90,7 +90,6 @@ class _Inbox(httpx.AsyncByteStream):
 
     def end(self, exchange: Exchange) -> None:
         self._let_go()
-        self._wire.go_on(exchange)
         self._wire.settle(exchange)
         self._news.set()
         self._start()
@@ -100,9 +99,10 @@ class _Inbox(httpx.AsyncByteStream):
             self.started.set_result(None)
 
     def _let_go(self) -> None:
-        if self._held is not None:
+        if self._held is not None and self.exchange is not None:
             self._held.resume()
             self._held = None
+            self._wire.go_on(self.exchange)
 
     # --- from the reader
 
@@ -115,7 +115,6 @@ class _Inbox(httpx.AsyncByteStream):
                 self._waiting -= len(chunk)
                 if self._held is not None and not self._chunks:
                     self._let_go()
-                    self._wire.go_on(exchange)
                 yield chunk
             if exchange.end_ns:
                 break

@@ -32,13 +32,14 @@ class WireTransport(httpx.AsyncBaseTransport):
         self.limits = limits if limits is not None else Limits()
         self._dialer = Dialer(resolve, tls)
         self._own_limits: dict[Exchange, Limits] = {}  # of those requests that have some
-        self._held: set[Exchange] = set()  # not watched while their reader takes its time
-        self._idle: dict[Origin, list[Connection]] = {}  # some may have been closed since
+        self._held: set[Exchange] = set()  # no timeout counts while their reader takes its time
+        self._idle: dict[Origin, list[Connection]] = {}  # the same
         self.has_closed = False
-        self._active: set[Exchange] = set()
-        self._connecting: set[asyncio.Task[None]] = set()
+        self._open: set[Connection] = set()  # some may have been closed since
+        self._connecting: dict[Exchange, asyncio.Task[None]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeper: asyncio.TimerHandle | None = None
+        self._shortest_ns = min(self.limits.first_byte_ns, self.limits.idle_ns, self.limits.total_ns)
         self._sweep_s = _sweep_s(self.limits)
 
     def start(
@@ -56,7 +57,6 @@ class WireTransport(httpx.AsyncBaseTransport):
             self._sweeper = loop.call_later(self._sweep_s, self._sweep)
         exchange = Exchange(origin, payload, on_end)
         exchange.on_headers = on_headers
-        self._active.add(exchange)
         idle = self._idle.get(origin)
         while idle:
             connection = idle.pop()
@@ -71,15 +71,14 @@ class WireTransport(httpx.AsyncBaseTransport):
         """Send on a fresh connection."""
         exchange.reused = False
         task = asyncio.get_running_loop().create_task(self._connect(exchange))
-        self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
+        self._connecting[exchange] = task
+        task.add_done_callback(lambda _: self._connecting.pop(exchange, None))
 
     def release(self, origin: Origin, connection: Connection) -> None:
         self._idle.setdefault(origin, []).append(connection)
 
     def settle(self, exchange: Exchange) -> None:
-        """The exchange ended and was read: nothing more to watch."""
-        self._active.discard(exchange)
+        """The exchange ended and was read."""
         if self._own_limits:
             self._own_limits.pop(exchange, None)
 
@@ -98,6 +97,7 @@ class WireTransport(httpx.AsyncBaseTransport):
             exchange.finish(perf_counter_ns(), failure_of(error, shaking_hands=shaking_hands))
             return
         connection.adopt(transport)
+        self._open.add(connection)
         if exchange.end_ns:  # given up while we were connecting
             connection.drop()
         elif connection.closed:
@@ -105,23 +105,35 @@ class WireTransport(httpx.AsyncBaseTransport):
         else:
             connection.send(exchange)
 
+    def _under_way(self) -> list[Exchange]:
+        there = (connection.exchange for connection in self._open)
+        return [*self._connecting, *(exchange for exchange in there if exchange is not None)]
+
     def _sweep(self) -> None:
-        """Timeouts are checked by one coarse timer: a request is cut at its timeout or a little later, never before."""
+        """Timeouts are checked by one coarse timer: a request is cut at its timeout or a little later, never before.
+
+        Ten thousand under way are looked at in about a millisecond: those that are younger than every limit, and whose
+        headers cannot be endless, cost one comparison.
+        """
         assert self._loop is not None
         now = perf_counter_ns()
-        for exchange in [e for e in self._active if not e.end_ns]:
-            kind = self._overdue(exchange, now)
-            if kind is not None:
-                exchange.abort(kind)
-        self._active = {e for e in self._active if not e.end_ns}
+        old = now if self._own_limits else now - self._shortest_ns
+        for exchange in self._under_way():
+            if exchange.started_ns < old or exchange.response_bytes > MAX_HEADER_BYTES:
+                kind = self._overdue(exchange, now)
+                if kind is not None:
+                    exchange.abort(kind)
         if self.has_closed:
             self.has_closed = False
+            self._open = {connection for connection in self._open if not connection.closed}
             for idle in self._idle.values():
                 idle[:] = [connection for connection in idle if not connection.closed]
         self._sweeper = self._loop.call_later(self._sweep_s, self._sweep)
 
     def _overdue(self, exchange: Exchange, now: int) -> Failure | None:
         """Why the exchange must end now, if it must."""
+        if exchange.end_ns or exchange in self._held:
+            return None
         limits = self._limits_of(exchange)
         if now - exchange.started_ns > limits.total_ns:
             return Failure.TIMEOUT_TOTAL
@@ -146,29 +158,26 @@ class WireTransport(httpx.AsyncBaseTransport):
 
     def hold(self, exchange: Exchange) -> None:
         """Its reader needs time: until it goes on, no timeout counts."""
-        self._active.discard(exchange)
         self._held.add(exchange)
 
     def go_on(self, exchange: Exchange) -> None:
         self._held.discard(exchange)
-        if not exchange.end_ns:
-            exchange.read_ns = perf_counter_ns()
-            self._active.add(exchange)
+        exchange.read_ns = perf_counter_ns()
 
     async def aclose(self) -> None:
         if self._sweeper is not None:
             self._sweeper.cancel()
         self._loop = None
-        for exchange in [*self._active, *self._held]:
+        for exchange in self._under_way():
             exchange.abort(Failure.CANCELLED)
-        self._active.clear()
-        for idle in self._idle.values():
-            for connection in idle:
-                connection.drop()
+        for connection in self._open:
+            connection.drop()
+        self._open.clear()
         self._idle.clear()
-        for task in self._connecting:
+        tasks = list(self._connecting.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._connecting, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _sweep_s(limits: Limits) -> float:
