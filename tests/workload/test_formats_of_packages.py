@@ -1,6 +1,7 @@
 """A package that is installed may bring a log format of its own."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -8,27 +9,10 @@ from storage.errors import UsageError
 from tasks.workload.capture import capture
 from tasks.workload.formats.detect import adapters
 
-MODULE = """
-from collections.abc import Iterable, Iterator, Sequence
-
-from tasks.workload.formats.adapter import Drop, Line, Row
-
-
-class Acme:
-    name = "acme"
-    arrival_basis = "the number in front (seconds since the beginning)"
-
-    def recognises(self, head: Sequence[bytes]) -> bool:
-        return bool(head) and head[0].startswith(b"#acme")
-
-    def read(self, lines: Iterable[Line]) -> Iterator[Row | Drop]:
-        for number, line in lines:
-            if line.startswith(b"#"):
-                yield Drop(number, "a comment", broken=False)
-                continue
-            at, model = line.decode().split()
-            yield Row(number, None, int(at) * 10**9, None, None, model, 1, 1, None, None, None, None, None, None, None)
-"""
+PAGE = (Path(__file__).parents[2] / "docs" / "adding-a-format.md").read_text(encoding="utf-8")
+MODULE = PAGE.partition("```python\n")[2].partition("```")[0]
+ENTRY = PAGE.partition('[project.entry-points."gatebench.formats"]\n')[2].partition("\n")[0].replace('"', "")
+CHAT = {"acme_version": 2, "id": "a", "kind": "chat", "received_at": "2026-11-24T06:49:51.5Z", "model": "small"}
 
 
 @pytest.fixture
@@ -52,14 +36,22 @@ def package(tmp_path, monkeypatch):
     adapters.cache_clear()
 
 
-def test_its_format_is_known_by_content_and_by_name(package, tmp_path):
-    package("acme = acme_logs:Acme")
-    log = tmp_path / "a.log"
-    log.write_text("#acme\n0 small\n2 large\n")
+def test_the_example_of_the_page_is_known_by_content_and_by_name(package, log):
+    package(ENTRY)
+    path = log(
+        CHAT | {"prompt_tokens": 7, "completion_tokens": 3, "took_ms": 250, "stream": True, "max_tokens": 9},
+        CHAT | {"id": "b", "error_code": 429, "completion_tokens": 0, "received_at": "2026-11-24T06:49:52Z"},
+        CHAT | {"kind": "embedding"},
+        CHAT | {"received_at": None},
+    )
     for format in ("auto", "acme"):
-        captured = capture([log], format=format)
-        assert [a.model for a in captured.workload.arrivals()] == ["small", "large"]
-        assert captured.ledger.in_words() == "3 rows read = 2 kept + 1 dropped (1 a comment)"
+        captured = capture([path], format=format)
+        first, second = captured.workload.arrivals()
+        assert (first.model, first.input_tokens, first.output_tokens, first.duration_ns) == ("small", 7, 3, 250_000_000)
+        assert (first.stream, first.max_output_tokens) == (True, 9)
+        assert (second.failure, second.output_tokens) == ("429", None)
+        assert captured.ledger.in_words() == ("4 rows read = 2 kept + 2 dropped (1 kind embedding, 1 no received_at)")
+        assert captured.workload.header.formats == ("acme",)
 
 
 def test_one_that_cannot_be_loaded_is_named(package):
