@@ -351,7 +351,9 @@ def _foretell(
     cost = forecast(plan, workload.frame, sweep=sweep, replay=replay, load=load)
     if not quiet:
         typer.echo(f"this run: {cost.in_words()}", err=True)
-    afford(cost, plan.budget)
+    for warning in afford(cost, plan.budget):
+        if not quiet:
+            typer.echo(warning, err=True)
 
 
 def _one_target(plan: "Plan", target: str | None) -> "Plan":

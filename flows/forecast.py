@@ -104,7 +104,7 @@ def afford(cost: Forecast, budget: Budget) -> list[str]:
         said = f"this run is forecast to take {text.format(needed)}, its budget is {text.format(limit)}"
         if plain and budget.refuse_over and needed > budget.refuse_over * limit:
             raise StoppedEarly(
-                f"{said}; nothing was sent. Measure less, raise the budget, or set budget.refuse_over = 0 to begin and "
+                f"{said}; it is not begun. Measure less, raise the budget, or set budget.refuse_over = 0 to begin and "
                 "stop when it is used up"
             )
         warnings.append(f"{said}: it will be stopped there")

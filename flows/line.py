@@ -138,8 +138,10 @@ class _Night:
             read = trace.window(read, self.plan.replay.window)
         order = self.order
         cost = forecast(self.plan, read.frame, sweep=order.sweep, replay=order.replay, load=order.load)
-        for warning in afford(cost, self.plan.budget):
-            say(warning)
+        warnings = afford(cost, self.plan.budget)
+        if PROBED.get() is None:  # the command line has said them already
+            for warning in warnings:
+                say(warning)
 
     def _open(self, workload_id: str, workload_path: str) -> Run:
         facts = environment(home=self.settings.home_path, packages=LIBRARIES, engine_version=ENGINE_VERSION)

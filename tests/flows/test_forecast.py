@@ -110,9 +110,9 @@ def test_a_limit_of_money_needs_the_price_of_every_model_asked_for(make):
 @pytest.mark.parametrize(
     ("limits", "said"),
     [
-        ({"output_tokens": 29}, "to take 60 output tokens, its budget is 29 output tokens; nothing was sent"),
-        ({"usd": 0.0005}, "to take 0.0012 dollars, its budget is 0.0005 dollars; nothing was sent"),
-        ({"wall_s": 29}, "to take 60 s, its budget is 29 s; nothing was sent"),
+        ({"output_tokens": 29}, "to take 60 output tokens, its budget is 29 output tokens; it is not begun"),
+        ({"usd": 0.0005}, "to take 0.0012 dollars, its budget is 0.0005 dollars; it is not begun"),
+        ({"wall_s": 29}, "to take 60 s, its budget is 29 s; it is not begun"),
     ],
 )
 def test_a_run_that_takes_more_than_twice_its_budget_is_not_begun(make, limits, said):
