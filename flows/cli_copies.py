@@ -15,7 +15,9 @@ def register(app: typer.Typer) -> None:
 
 
 def synth(
-    source: Annotated[Path, typer.Argument(metavar="W.parquet", help="The workload to be like.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="W.parquet", help="The workload to be like, or its profile (JSON).")
+    ],
     out: Annotated[Path, typer.Option(help="Workload to write.")],
     seed: Annotated[int, typer.Option(help="The same seed makes the same bytes.")] = 1,
     duration: Annotated[str, typer.Option(metavar="10m", help="Cut or repeat the source to this; empty: as is.")] = "",
@@ -48,13 +50,15 @@ def synth(
     wish = Wish(seed, length, scale, arrivals, rate, to_rate, cv, sessions)
     made = synthesise_to(source, wish, out)
     said = {"workload_id": made.workload_id, "path": made.path, "report": made.report, "seed": seed}
-    common.write_json(
-        json, {"schema": "gatebench.synth/1", **said, "method": made.method, "fidelity": to_json(made.fidelity)}
-    )
+    found = None if made.fidelity is None else to_json(made.fidelity)
+    common.write_json(json, {"schema": "gatebench.synth/1", **said, "method": made.method, "fidelity": found})
     if not quiet and json != "-":
         typer.echo(f"workload {made.workload_id[:16]} in {made.path}: {made.method}")
         typer.echo("")
-        typer.echo(in_words(made.fidelity))
+        if made.fidelity is None:
+            typer.echo("made of a profile; `gatebench fidelity W.parquet OUT` says how like the workload itself it is")
+        else:
+            typer.echo(in_words(made.fidelity))
     return 0
 
 

@@ -13,6 +13,7 @@ from tasks.load import curve
 from tasks.workload import trace
 from tasks.workload.fidelity import Fidelity, compare
 from tasks.workload.likeness import to_json
+from tasks.workload.sketch import sketch
 from tasks.workload.synthesis import at_starts, reference, synthesise
 from tasks.workload.trace import Workload
 
@@ -36,17 +37,24 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A synthetic workload on disk. `path` and `report` (its fidelity, JSON) are absolute."""
+    """A synthetic workload on disk. `path` and `report` (its fidelity, JSON) are absolute; no fidelity: it was made of
+    a profile."""
 
     workload_id: str
     path: str
-    report: str
+    report: str | None
     method: str
-    fidelity: Fidelity
+    fidelity: Fidelity | None
 
 
 def synthesise_to(source: Path, wish: Wish, out: Path) -> Made:
-    """Write `out` and `out` with the ending .fidelity.json. Raises UsageError, NothingMeasured, StorageError."""
+    """Write `out` and, beside it, its fidelity with the ending .fidelity.json. Of a profile (JSON) a sketch is made,
+    and there is nothing to hold it against. Raises UsageError, NothingMeasured, StorageError."""
+    profile = profile_in(source)
+    if profile is not None:
+        drawn = sketch(profile, wish.seed)
+        made = drawn if wish == Wish(wish.seed) else make(drawn, wish)
+        return Made(trace.write(made, out), str(out.resolve()), None, _method(made), None)
     parent = trace.read(source)
     made = make(parent, wish)
     found = compare(reference(parent, wish.duration_ns), made, rate_scale=wish.rate_scale)
@@ -54,8 +62,22 @@ def synthesise_to(source: Path, wish: Wish, out: Path) -> Made:
     report = out.with_suffix(".fidelity.json")
     said = {**to_json(found), "workload_id": workload_id, "parent": parent.id}
     write_aside(report, json.dumps(said, indent=1, allow_nan=False) + "\n")
-    method = "" if made.header.method is None else made.header.method
-    return Made(workload_id, str(out.resolve()), str(report.resolve()), method, found)
+    return Made(workload_id, str(out.resolve()), str(report.resolve()), _method(made), found)
+
+
+def _method(made: Workload) -> str:
+    return "" if made.header.method is None else made.header.method
+
+
+def profile_in(path: Path) -> dict[str, Any] | None:
+    """The profile in a JSON file; None for any other file."""
+    if path.suffix != ".json":
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read the profile {path}: {error}") from None
+    return found if isinstance(found, dict) else {}
 
 
 def make(source: Workload, wish: Wish) -> Workload:

@@ -23,6 +23,8 @@ from tasks.workload.timing import (
 from tasks.workload.trace import Workload
 
 SCHEMA = "gatebench.profile/1"
+ROW_FIELDS = ("model", "input_tokens", "output_tokens", "max_output_tokens", "stream")
+MOST_ROWS = 1000
 GRID = (0, 1, 5, 10, 25, 50, 75, 90, 95, 99, 100)
 
 
@@ -98,6 +100,7 @@ class Profile:
     week: tuple[WeekHour, ...] = ()
     prefixes: PrefixReuse | None = None
     token_grids: dict[str, tuple[float, ...]] = field(default_factory=dict)  # of input and output: p0, p1, … p100
+    rows: tuple[tuple[Any, ...], ...] = ()  # ROW_FIELDS of at most 1,000 requests: which sizes go together
 
     def to_json(self) -> dict[str, Any]:
         return {"schema": SCHEMA, **asdict(self)}
@@ -142,6 +145,7 @@ def profile(workload: Workload) -> Profile:
         ),
         week=week_hours(offsets, workload.header.started_at),
         prefixes=prefix_reuse(frame, workload.header.block_tokens),
+        rows=joint_rows(frame),
         token_grids={name: _grid(frame[f"{name}_tokens"]) for name in ("input", "output")},
     )
 
@@ -153,6 +157,13 @@ def spread(values: pl.Series, grid: Sequence[float] = GRID) -> Spread | None:
         return None
     quantiles = {f"p{level:g}": float(v) for level, v in zip(grid, np.percentile(known, grid), strict=True)}
     return Spread(len(known), len(values) - len(known), float(known.mean()), quantiles)
+
+
+def joint_rows(frame: pl.DataFrame) -> tuple[tuple[Any, ...], ...]:
+    """Of the requests in the order of model and sizes those in the middle of 1,000 equal stretches; all of fewer."""
+    ordered = frame.select(ROW_FIELDS).sort(ROW_FIELDS, nulls_last=True)
+    most = min(MOST_ROWS, ordered.height)
+    return tuple(ordered[((np.arange(most) + 0.5) * ordered.height / most).astype(np.int64)].rows())
 
 
 def _grid(values: pl.Series) -> tuple[float, ...]:
