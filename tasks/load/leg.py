@@ -198,7 +198,7 @@ def _validity(
     ]
     if spec.series == Series.CALIBRATION:  # meant to find the limit
         return (Validity.INVALID, gone) if gone else (Validity.VALID, [])
-    if counts.queued or stopped is not None or lost:
+    if counts.queued or counts.dropped or stopped is not None or lost:
         found = replace(found, offered_rps=None)  # not the generator's doing
     ceiling = None if spec.ceiling_rps is None else spec.ceiling_rps * len(ready)
     limits = spec.health

@@ -28,6 +28,7 @@ class OpenLoop:
         self._on_full = on_full
         self._before_turns: dict[Exchange, int] = {}  # in flight, and another turn waits for its end
         self._room: asyncio.Future[None] | None = None
+        self._held_until = 0  # what was due before this instant left late because there was no room
         self.beside: Beside | None = None
         flight.loop = self
 
@@ -52,9 +53,8 @@ class OpenLoop:
                 await asyncio.sleep(0)  # behind: answers must be read all the same
             if flight.stopper.reason is None and agenda.head() == head:
                 agenda.pop(head)
-                full = len(flight.in_flight) >= self._max_in_flight
-                if not full or await self._room_for_one(position):
-                    self._send(position, prepared, t0 + due, late_by_plan=full)
+                if len(flight.in_flight) < self._max_in_flight or await self._room_for_one(position):
+                    self._send(position, prepared, t0 + due)
         await self._drain()
         if flight.error is not None:
             raise flight.error
@@ -81,14 +81,16 @@ class OpenLoop:
     def time_is_up(self) -> None:
         self.look()
 
-    def _send(self, position: int, prepared: Prepared, intended: int, late_by_plan: bool) -> None:
+    def _send(self, position: int, prepared: Prepared, intended: int) -> None:
         schedule = self._schedule
+        held = intended < self._held_until
+        self._flight.tally.queued += held and not schedule.warmup[position]
         exchange = self._flight.send(
             prepared,
             schedule.seq[position],
             Phase.WARMUP if schedule.warmup[position] else Phase.MEASURED,
             intended,
-            late_by_plan=late_by_plan,
+            late_by_plan=held,
             label=schedule.label(position),
         )
         if position in schedule.turns:
@@ -102,10 +104,8 @@ class OpenLoop:
         if self._on_full == "queue":
             while len(flight.in_flight) >= most and flight.stopper.reason is None:
                 await self._something_ended()
-            if flight.stopper.reason is not None:
-                return False
-            flight.tally.queued += measured
-            return True
+            self._held_until = flight.clock()
+            return flight.stopper.reason is None
         flight.tally.dropped += main
         if self._on_full == "abort":
             flight.stopper.stop("max_in_flight", f"{most} requests were in flight (on_full = abort)")

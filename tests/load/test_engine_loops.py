@@ -277,7 +277,7 @@ async def test_abort_stops_at_the_first_that_has_no_room(bench):
 
 async def test_queue_sends_all_of_them_late_and_says_how_many(bench):
     b = bench()
-    await b.open([0] * 10, max_in_flight=1, on_full="queue")
+    await b.open([0] * 10, max_in_flight=1, on_full="queue", t0_ns=1)
     assert (len(b.sender.sent), b.sender.peak) == (10, 1)
     assert b.engine.tally.queued + len(b.engine.tally.lags_ns) == 10
     assert b.engine.tally.queued > 0

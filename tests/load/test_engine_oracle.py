@@ -82,7 +82,7 @@ def open_oracle(
     out = Outcome()
     due = {k: plan.due_ns[k] for k in plan.firsts}  # what may be sent, and when
     flying: dict[int, tuple[int, int, float]] = {}  # position -> intended, sent, end
-    now = 0
+    now = held_until = 0
 
     def end_of(k: int) -> float:
         return flying[k][2]
@@ -115,10 +115,10 @@ def open_oracle(
                 out.reason = "max_in_flight"
             continue
         if len(flying) >= cap:
-            out.queued += measured
             first = min(flying, key=end_of)
-            now = int(end_of(first))
+            now = held_until = int(end_of(first))
             end(first, now)
+        out.queued += measured and intended < held_until
         takes = service[plan.seq[head]]
         flying[head] = (intended, now, math.inf if takes is None else now + takes)
         if len(out.rows) + len(flying) >= requests:

@@ -1,5 +1,6 @@
 """Open-loop legs against a real simulator: each kind of schedule sent whole, each request when it was due."""
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from storage.errors import UsageError
 from tasks.load import schedule
 from tasks.load.leg import run
 from tasks.load.requests import Arrivals
-from tasks.load.spec import BudgetSpec
+from tasks.load.spec import BudgetSpec, HealthLimits
 
 MS = 1_000_000
+GENEROUS = HealthLimits(1e6, 1e6, 1e6, 1e6, 1e6, 1e6, 0.0, 1e6)
 
 
 def write_talks(path: Path, **columns: object) -> Path:
@@ -82,6 +84,22 @@ def test_a_rate_of_sessions_sends_all_their_turns(sim, leg_spec, rows_of, talks)
     leg = run(spec)
     assert (leg.scheduled, leg.ok) == (20, 20)  # 8 sessions: each of the four twice
     assert rows_of(spec).height == 20
+
+
+@pytest.mark.parametrize("on_full", ["queue", "drop"])
+def test_a_target_that_leaves_no_room_is_no_reason_against_the_generator(sim, leg_spec, rows_of, on_full):
+    sim.configure(service_ms=20.0)
+    limits = replace(GENEROUS, invalid_lag_p99_ms=100.0, invalid_achieved_share=0.95)
+    asked = {"loop": "open", "rate_rps": 400.0, "duration_s": 0.5, "max_in_flight": 2, "on_full": on_full}
+    spec = leg_spec(sim.url, health=limits, **asked)
+    leg = run(spec)
+    rows = rows_of(spec)
+    assert leg.validity == "suspect"
+    assert [reason.split(":")[0] for reason in leg.reasons] == ["max_in_flight (2) was reached"]
+    assert leg.measured + leg.dropped == 200
+    if on_full == "queue":  # response time tells, service time does not
+        response, service = rows["end_ns"] - rows["intended_ns"], rows["end_ns"] - rows["sent_ns"]
+        assert response.max() > 300 * MS > service.max()
 
 
 def test_a_workload_without_sessions_cannot_be_sent_in_sessions(sim, leg_spec):
