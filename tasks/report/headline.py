@@ -22,6 +22,7 @@ from tasks.report.view import (
     moved_effect,
     nights,
     targets,
+    tone,
     validity,
     word,
 )
@@ -42,6 +43,12 @@ def headline(view: RunView) -> str:
     if unfair:
         said.append(f"Mind that {'; '.join(unfair)}.")
     return " ".join(said)
+
+
+def colour(view: RunView) -> str:
+    """How the headline is coloured: the verdict's tone, and a warning where a good one is of an unfair comparison."""
+    said = tone(view)
+    return "warn" if said in ("good", "quiet") and unfair_lines(view) else said
 
 
 def moved_words(view: RunView, verdict: Verdict, verb: str = " is") -> str:

@@ -7,7 +7,7 @@ import polars as pl
 from tasks.charts.words import count, metric_words, number, share
 from tasks.report.figures import figures
 from tasks.report.gateway import COLUMNS, gateway_lines, gateway_rows, pair_rows, present_columns
-from tasks.report.headline import ceiling_words, headline
+from tasks.report.headline import ceiling_words, colour, headline
 from tasks.report.instrument import blind_lines, instrument_words, shape_words
 from tasks.report.money import cost_words, load_rows, model_rows
 from tasks.report.pictures import environment, shown
@@ -24,7 +24,7 @@ from tasks.report.tables import (
     slo_rows,
 )
 from tasks.report.truth import moved_line, truth_tables
-from tasks.report.view import RunView, changed, targets, tone, validity, word
+from tasks.report.view import RunView, changed, targets, validity, word
 
 
 def render_html(view: RunView, samples: pl.LazyFrame | None) -> str:
@@ -39,7 +39,7 @@ def _verdict(view: RunView) -> dict[str, Any]:
     run = view.run
     return {
         "run": run,
-        "tone": tone(view),
+        "tone": colour(view),
         "word": said.value if said else run.status if run.status != "completed" else "measured",
         "headline": headline(view),
         "facts": _facts(view),

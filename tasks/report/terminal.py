@@ -8,13 +8,13 @@ from rich.text import Text
 from storage.records import Word
 from tasks.charts.words import count, plain, share
 from tasks.report.gateway import gateway_lines
-from tasks.report.headline import ceiling_words, headline
+from tasks.report.headline import ceiling_words, colour, headline
 from tasks.report.instrument import blind_lines, instrument_words
 from tasks.report.money import cost_words
 from tasks.report.record import counts, show_command
 from tasks.report.tables import Number, change_rows, level_rows, present, slo_rows
 from tasks.report.truth import truth_lines
-from tasks.report.view import RunView, changed, targets, tone, validity
+from tasks.report.view import RunView, changed, targets, validity
 
 STYLES = {"bad": "bold red", "warn": "bold yellow", "good": "bold green", "quiet": "bold cyan"}
 WORD_STYLES = {
@@ -43,7 +43,7 @@ WIDTH = 110  # from which on there is room for the instrument's own columns and 
 
 def render_terminal(view: RunView, console: Console) -> None:
     """Prints to the console as it is: 80 columns, no colour and plain CI are the console's own business."""
-    console.print(Text(plain(headline(view)), style=STYLES[tone(view)]))
+    console.print(Text(plain(headline(view)), style=STYLES[colour(view)]))
     console.print()
     _changes(view, console)
     _objectives(view, console)
@@ -92,7 +92,7 @@ def _levels(view: RunView, target: str, metrics: tuple[str, ...], console: Conso
             f"{row.level:,}" if row.level else row.place,
             *numbers,
             share(row.failed / row.requests) if row.requests else "–",
-            *([_number(row.floor), row.used.split(" of ")[0]] if beside else []),
+            *([_number(row.floor), Text(row.used.split(" of ", maxsplit=1)[0])] if beside else []),
             _word(row.validity),
         )
     console.print(table)

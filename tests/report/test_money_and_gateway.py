@@ -8,7 +8,7 @@ import pytest
 
 from storage.records import Calibration, Cost, GatewayFacts, ceiling_of, shapes_of
 from tasks.report.gateway import gateway_lines, gateway_rows, pair_rows, present_columns, unfair_lines
-from tasks.report.headline import headline
+from tasks.report.headline import colour, headline
 from tasks.report.html import render_html
 from tasks.report.instrument import beside, blind_lines, floor_words, used_words
 from tasks.report.markdown import render_markdown
@@ -107,7 +107,9 @@ def test_targets_answered_by_different_models_are_no_fair_comparison(view: View,
 
 def test_a_cache_or_a_fallback_below_one_per_cent_is_not_in_the_headline(view: View) -> None:
     assert "Mind that" not in headline(view(gateway=[facts(cache_hits=1, cache_known=200)]))
-    said = headline(view(gateway=[facts(cache_hits=2, cache_known=200)]))
+    seen = view(gateway=[facts(cache_hits=2, cache_known=200)], verdict="unchanged", verdicts=[])
+    said = headline(seen)
+    assert (colour(seen), colour(replace(seen, gateway=[]))) == ("warn", "good")
     assert "Mind that 1 % of answers came from the gateway's cache." in said
 
 
