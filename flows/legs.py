@@ -95,7 +95,7 @@ class Legs:
         return None if stopped is None else next(iter(stopped.reasons), stopped.stopped)
 
     def refuse_nothing(self) -> None:
-        """Raises NothingMeasured where not one request succeeded."""
+        """Raises NothingMeasured where not one measured request succeeded."""
         if any(leg.ok for leg in self.mine):
             return
         kinds: dict[str, int] = {}
@@ -103,9 +103,8 @@ class Legs:
             for kind, n in leg.failed.items():
                 kinds[kind] = kinds.get(kind, 0) + n
         said = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items(), key=lambda k: -k[1]))
-        raise NothingMeasured(
-            f"not one request succeeded ({said or 'none was sent'}); the rows are in {self._files.folder}"
-        )
+        why = said or self.stopped() or "none was sent"
+        raise NothingMeasured(f"not one measured request succeeded ({why}); the rows are in {self._files.folder}")
 
 
 def label_of(spec: LegSpec) -> str:
