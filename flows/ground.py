@@ -39,7 +39,13 @@ def check_hosts(plan: Plan, settings: Settings) -> None:
 
 async def probe_all(plan: Plan) -> Headers:
     """One short request to each target. Raises TargetError."""
-    return {target.name: await probe(target, plan.sweep.stream, plan.timeouts.first_byte_s) for target in plan.targets}
+    return {target.name: await probe(target, plan.sweep.stream, patience_s(plan)) for target in plan.targets}
+
+
+def patience_s(plan: Plan) -> float:
+    """How long a question before the measurement may take: as long as a request, and never longer than the run."""
+    wall_s = plan.budget.wall_s
+    return plan.timeouts.first_byte_s if wall_s is None else min(plan.timeouts.first_byte_s, wall_s)
 
 
 async def probe(target: Target, stream: bool, timeout_s: float) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import httpx
 
 from config.plan import Plan, Target
-from flows.ground import ask
+from flows.ground import ask, patience_s
 from storage.errors import TargetError
 from storage.records import Run
 from tasks.load.prompts import Prompts
@@ -22,7 +22,7 @@ async def tokens_per_word(plan: Plan) -> float | None:
     None: no target tells its usage. Two requests, one token out each.
     """
     for target in plan.targets:
-        found = await _of(target, plan.timeouts.first_byte_s)
+        found = await _of(target, patience_s(plan))
         if found is not None:
             return found
     return None
