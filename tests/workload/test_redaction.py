@@ -2,6 +2,8 @@ import hashlib
 import hmac
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from storage.errors import UsageError
 from tasks.workload.capture import capture
@@ -80,6 +82,11 @@ def test_key_shapes_are_found(text):
         "bearer of news",
         "meta-llama/Llama-3.1-8B-Instruct",
         "7f05dcd2ef3b0bf44fbfb4e3bfb27ad7",
+        "c5d4111111111111111e83f0c4b9a7de",  # a hash with a card's digits in it
+        "llama-3.1.0.1.2",
+        "gpt-4o-2024-11-20",
+        "2026-11-24T06:49:51Z",
+        "ft:gpt-4o-mini-2024-07-18:acme::9aBcDeFg",
     ],
 )
 def test_names_of_models_are_not_taken_for_keys(text):
@@ -95,3 +102,34 @@ def test_a_refusal_names_the_place_and_not_the_secret():
     with pytest.raises(UsageError, match="row 3 looks like an e-mail address; nothing was written") as refused:
         refuse_secrets([("row 2", "fine"), ("row 3", "a@b.example")])
     assert "b.example" not in str(refused.value)
+
+
+@given(st.binary(max_size=40))
+def test_a_keyed_hash_is_never_taken_for_a_secret(value):
+    assert secret_in(hmac.digest(SALT, value, "sha256").hex()[:32]) is None
+
+
+def test_an_iban_and_a_card_are_told_from_numbers_by_their_check_digits():
+    assert secret_in("DE89 3704 0044 0532 0130 00") == "a bank account (IBAN)"
+    assert secret_in("DE88 3704 0044 0532 0130 00") is None
+    assert secret_in("4111-1111-1111-1111") == "a card number"
+    assert secret_in("4111-1111-1111-1112") is None
+
+
+def test_what_looks_like_no_models_name_is_kept_under_a_number(log, payload):
+    names = ["Jane Doe", "gpt-4o", "Jane Doe", "8f14e45fceea167a5a36dedd4bea2543"]
+    captured = capture([log(*(payload(float(n), model_group=name) for n, name in enumerate(names)))])
+    assert captured.workload.frame["model"].to_list() == ["model-1", "gpt-4o", "model-1", "model-2"]
+    assert "2 names of models do not look like one" in captured.notes[0]
+
+
+def test_prompts_that_begin_alike_share_numbers_from_the_level_structure_on(log, payload):
+    def asked(text: str, at: float):
+        return payload(at, messages=[{"role": "system", "content": "s" * 600}, {"role": "user", "content": text}])
+
+    path = log(asked("a" * 300, 0.0), asked("b" * 300, 1.0), payload(2.0))
+    assert capture([path]).workload.frame["prefix_blocks"].null_count() == 3
+    kept = capture([path], privacy="structure", salt=SALT).workload
+    one, other, short = kept.frame["prefix_blocks"].to_list()
+    assert (one[:2], one[2:], other[:2], other[2:], short) == ([0, 1], [2], [0, 1], [3], [])
+    assert kept.header.block_tokens == 64
