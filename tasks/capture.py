@@ -1,7 +1,8 @@
 """Logs -> workload on disk, with the row ledger and the rejects beside it."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ class CapturedFile:
     ledger: str  # in words
     kept: int
     rejects: str | None  # path of the rejects file, absolute
-    notes: tuple[str, ...] = ()  # files left aside, coarse stamps and the like, in sentences
+    read: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)  # by reason; read = kept + these
+    notes: tuple[str, ...] = ()  # files left aside, coarse stamps, time zones and the like, in sentences
 
 
 def capture_to(
@@ -58,6 +61,8 @@ def capture_to(
         found.ledger.in_words(),
         found.ledger.kept,
         str(rejects) if rejects else None,
+        found.ledger.read,
+        dict(found.ledger.dropped),
         found.notes,
     )
 

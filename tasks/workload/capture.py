@@ -150,6 +150,8 @@ def _notes(reading: Reading, step_ns: int | None, seed: int | None) -> Iterator[
         )
     if reading.labels:
         yield f"{len(reading.labels):,} names of models do not look like one; they are kept as model-1 and so on"
+    for adapter in sorted(reading.adapters.values(), key=lambda adapter: adapter.name):
+        yield f"arrivals of {adapter.name}: {adapter.arrival_basis}"
 
 
 def _unsaid(merged: pl.DataFrame) -> Iterator[str]:

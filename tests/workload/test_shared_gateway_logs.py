@@ -67,3 +67,41 @@ def test_both_logs_together_are_one_workload_in_time():
     workload = capture([LOGS / "litellm_standard_logging.jsonl", LOGS / "litellm_faults.jsonl"]).workload
     assert len(workload) == 358
     assert workload.frame["offset_ns"].is_sorted()
+
+
+def slow_spans() -> list[tuple]:
+    """Start, model asked, tokens, stream and failure of every chat span. Written apart from the adapter, on purpose."""
+    found = []
+    for line in (LOGS / "litellm_otlp_spans.jsonl").read_text(encoding="utf-8").splitlines():
+        for resource in json.loads(line)["resourceSpans"]:
+            for scope in resource["scopeSpans"]:
+                for span in scope["spans"]:
+                    of = {a["key"]: next(iter(a["value"].values())) for a in span["attributes"]}
+                    if of.get("gen_ai.operation.name") == "chat":
+                        failed = span["status"]["code"] == "STATUS_CODE_ERROR"
+                        usage = [f"gen_ai.usage.{kind}_tokens" for kind in ("input", "output")]
+                        tokens = [int(of[name]) if name in of else None for name in usage]
+                        stream = of.get("gen_ai.request.stream", False)
+                        start = int(span["startTimeUnixNano"])
+                        found.append((start, of["litellm.model_group"], *tokens, stream, failed))
+    return sorted(found)
+
+
+def test_real_spans_are_captured_right_to_the_row_and_none_counts_twice():
+    captured = capture([LOGS / "litellm_otlp_spans.jsonl"])
+    assert captured.ledger.in_words() == "279 rows read = 29 kept + 250 dropped (250 a span of no model)"
+    expected = slow_spans()
+    got = [
+        (a.offset_ns, a.model, a.input_tokens, a.output_tokens, a.stream, a.failure is not None)
+        for a in captured.workload.arrivals()
+    ]
+    assert got == [(call[0] - expected[0][0], *call[1:]) for call in expected]
+
+
+def test_the_folder_of_all_logs_is_one_workload_and_a_call_that_two_of_them_hold_counts_once():
+    captured = capture([LOGS], privacy="structure", salt=b"a salt of sixteen bytes")
+    assert captured.skipped == ()
+    assert [(Path(r.source).name, r.line) for r in captured.rejects] == [("portkey_log_stream.sse", 837)]  # cut there
+    assert {"litellm", "nginx", "otlp"} < set(captured.workload.header.formats)
+    assert captured.ledger.dropped["duplicate call id"] > 2
+    assert captured.workload.frame["offset_ns"].is_sorted()
