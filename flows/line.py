@@ -117,7 +117,7 @@ class _Night:
     async def _capture(self) -> None:
         """New logs become a workload beside the pinned one; the first capture of a plan is pinned, later ones never."""
         if self.order.capture and self.plan.capture.sources:
-            taken = await take_in(self.plan, self._workload_name(), self.book, self.settings)
+            taken = await take_in(self.plan, self._workload_name(), self.book, self.settings.workloads_path)
             self.likeness = taken.reports
 
     async def _wording(self, workload_id: str) -> float:

@@ -9,6 +9,7 @@ NAMES = {
     "replay": "replay",
     "workload": "synthetic workload",
     "new traffic": "new traffic",
+    "capture": "new logs",
 }
 
 
@@ -27,8 +28,8 @@ def truth_tables(view: RunView) -> list[dict[str, Any]]:
 
 
 def moved_line(view: RunView) -> str | None:
-    """What to do where the newest traffic is no longer like the pinned workload; None where it is, or is not known."""
-    found = next((r for r in view.fidelity if r["about"] == "new traffic" and not r["ok"]), None)
+    """What to do where the newest traffic is no longer like the pinned workload, or could not be captured; else None."""
+    found = next((r for r in view.fidelity if r["about"] in ("new traffic", "capture") and not r["ok"]), None)
     return None if found is None else _said(found)
 
 
