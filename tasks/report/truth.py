@@ -28,7 +28,7 @@ def truth_tables(view: RunView) -> list[dict[str, Any]]:
 
 
 def moved_line(view: RunView) -> str | None:
-    """What to do where the newest traffic is no longer like the pinned workload, or could not be captured; else None."""
+    """What to do where the newest traffic is not like the pinned workload any more, or could not be captured."""
     found = next((r for r in view.fidelity if r["about"] in ("new traffic", "capture") and not r["ok"]), None)
     return None if found is None else _said(found)
 
