@@ -27,6 +27,8 @@ from tasks.report.view import (
     word,
 )
 
+DUE_SHARE = 1.5  # from this ratio of response time to latency on, a sentence about latency tells of both
+
 
 def headline(view: RunView) -> str:
     """The verdict in a sentence with its reason; a broken objective is said with it, and what makes it unfair."""
@@ -187,8 +189,21 @@ def _so_far(view: RunView) -> list[str]:
     for target in targets(view):
         at = levels(view, target)
         found = [(key, estimate(view, target, *key, "latency_p95")) for key in (at[:1] + at[1:][-1:])]
-        said += [f"p95 latency {value_words('latency_p95', e.point)} {place_words(*key)}" for key, e in found if e]
+        for key, e in found:
+            if e is not None:
+                due = due_words(view, target, *key)
+                what = value_words("latency_p95", e.point) + (f" ({due})" if due else "")
+                said.append(f"p95 latency {what} {place_words(*key)}")
     return said
+
+
+def due_words(view: RunView, target: str, series: str, level: int) -> str | None:
+    """`3,900 ms from when they were due`, where requests waited to be sent and latency hides the wait; else None."""
+    latency = estimate(view, target, series, level, "latency_p95")
+    response = estimate(view, target, series, level, "response_p95")
+    if latency is None or response is None or response.point < DUE_SHARE * latency.point:
+        return None
+    return f"{value_words('response_p95', response.point)} from when they were due"
 
 
 def _stop(text: str) -> str:

@@ -6,15 +6,15 @@ from rich.table import Table
 from rich.text import Text
 
 from storage.records import Word
-from tasks.charts.words import count, plain, share
+from tasks.charts.words import count, place_words, plain, share
 from tasks.report.gateway import gateway_lines
-from tasks.report.headline import ceiling_words, colour, headline
+from tasks.report.headline import ceiling_words, colour, due_words, headline
 from tasks.report.instrument import blind_lines, instrument_words
 from tasks.report.money import cost_words
 from tasks.report.record import counts, show_command
 from tasks.report.tables import Number, change_rows, level_rows, present, slo_rows
 from tasks.report.truth import truth_lines
-from tasks.report.view import RunView, changed, targets, validity
+from tasks.report.view import RunView, changed, levels, targets, validity
 
 STYLES = {"bad": "bold red", "warn": "bold yellow", "good": "bold green", "quiet": "bold cyan"}
 WORD_STYLES = {
@@ -97,6 +97,10 @@ def _levels(view: RunView, target: str, metrics: tuple[str, ...], console: Conso
         )
     console.print(table)
     reasons = {reason for row in rows for reason in row.reasons}
+    for series, level in levels(view, target):
+        due = due_words(view, target, series, level)
+        if due is not None:
+            reasons.add(f"p95 {place_words(series, level)}: {due}")
     for reason in sorted(reasons):
         console.print(Padding(Text(plain(reason), style="yellow"), (0, 0, 0, 2)))
     console.print()

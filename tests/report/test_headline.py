@@ -2,7 +2,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from storage.records import Ceiling, Estimate, Verdict
+from storage.records import Ceiling, Cell, Estimate, Verdict
 from tasks.report.headline import ceiling_words, headline, objective_lines, regressed_lines
 from tasks.report.instrument import instrument_words
 from tasks.report.view import RunView, tone
@@ -160,3 +160,16 @@ def test_a_run_that_was_stopped_and_could_not_keep_up_says_the_latter(view: View
     assert headline(view(verdict="invalid", exit_code=12, legs=[slow, cut])).startswith(
         "Invalid: the generator was the limit in 1 of 2 legs"
     )
+
+
+def test_a_latency_that_hides_the_wait_to_be_sent_is_told_with_the_response_time(view: View, made: Made) -> None:
+    def said(response: float) -> str:
+        cells = [
+            Cell("first", "gw", "load", 0, metric, Estimate(point, None, None, 100, 1))
+            for metric, point in (("latency_p95", 0.02), ("response_p95", response))
+        ]
+        legs = [replace(made["leg"](0, 1), series="load")]
+        return headline(view(verdict=None, verdicts=[], ceilings=[], slo_results=[], cells=cells, legs=legs))
+
+    assert "p95 latency 20.0 ms (3,900 ms from when they were due) in the load" in said(3.9)
+    assert "p95 latency 20.0 ms in the load" in said(0.021)
