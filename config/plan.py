@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -481,7 +481,8 @@ def _known(parents: Sequence[Any]) -> list[str]:
         if isinstance(part, int):
             continue
         inner = Target if part == "targets" else model.model_fields[str(part)].annotation
+        inner = next((kind for kind in get_args(inner) if kind is not type(None)), inner)  # of `Stress | None`
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
             return []
         model = inner
-    return list(model.model_fields)
+    return [field.alias or name for name, field in model.model_fields.items()]
