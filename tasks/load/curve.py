@@ -79,13 +79,6 @@ def instants(points: NDArray[np.float64], pieces: Sequence[Piece]) -> Instants:
     return found
 
 
-def constant(rate_rps: float, duration_s: float) -> Instants:
-    """Evenly spaced starts: k / rate for every k that lies inside the duration."""
-    pieces = [(duration_s, rate_rps, rate_rps)]
-    check(pieces)
-    return np.floor(even(mass(pieces)) * 1e9 / rate_rps).astype(np.int64)
-
-
 def starts(pieces: Sequence[Piece], cv: float | None, rng: np.random.Generator) -> Instants:
     """Starts under the rate of the pieces: evenly spaced where cv is None, else drawn."""
     check(pieces)

@@ -80,6 +80,11 @@ def test_a_rate_that_sends_nothing_is_refused(rate, duration):
         load(rate, duration)
 
 
+def test_a_rate_needs_a_duration():
+    with pytest.raises(UsageError, match="leg leg: a rate needs a duration"):
+        load(10.0, None)
+
+
 def test_a_ramp_has_its_nth_start_where_the_integral_of_the_rate_is_n():
     # from 0 to 10/s over 10 s: n(t) = t²/2
     assert list(curve.starts([(10, 0, 10)], None, rng())) == [int(np.sqrt(2 * n) * S) for n in range(50)]
