@@ -25,7 +25,7 @@ from tests.fakes.servers import Behaviour, Talk, answer, served
 
 REQUESTS = 6
 LIMIT_S = 0.4  # connect, first byte, idle
-TOTAL_S = 1.2
+TOTAL_S = 0.8
 HANGS_S = 20.0  # what takes this long was not cut at its limit
 
 SSE = b"content-type: text/event-stream\r\n"
@@ -311,7 +311,7 @@ Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("50000 50004")
 spec = pickle.loads(Path(sys.argv[1]).read_bytes())
 with served(always(answer(b'{"choices":[{"message":{"content":"x"}}]}'))) as server:
     leg = run(replace(spec, target=replace(spec.target, url=server.url + "/v1")))
-print(leg.ok > 0, *leg.failed, leg.validity)
+print(*leg.failed, leg.validity)
 """
 
 
@@ -324,4 +324,4 @@ def test_out_of_ports_is_ours(leg_spec, tmp_path):
         pytest.skip("needs the right to make a network of its own")
     command = [unshare, "-n", sys.executable, "-c", PORTS, str(tmp_path / "spec.pickle")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("True local invalid\n", "")
+    assert (done.stdout, done.stderr) == ("local invalid\n", "")
