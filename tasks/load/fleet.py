@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from pathlib import Path
 from time import perf_counter_ns
 from types import TracebackType
@@ -32,7 +33,6 @@ _BUSY = 0.5  # `auto` keeps each worker below this share of its calibrated ceili
 _LEAD_NS = 150_000_000  # from the choice of a common start to the start
 _FAR_LEAD_NS = 500_000_000  # the same, where a scheduler is between us and the workers
 _LOOK_S = 0.5  # how often a worker is looked for that may be gone without its executor knowing
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def wanted(spec: LegSpec, rate_rps: float | None, most: int | None) -> int:
@@ -75,6 +75,13 @@ def split(spec: LegSpec, shards: int) -> list[LegSpec]:
 
 def _part(total: int, k: int, shards: int) -> int:
     return total // shards + (k < total % shards)
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @dataclass(slots=True)
@@ -188,7 +195,7 @@ class Fleet:
             count = wanted(spec, await self._rate(crew, spec), crew.most)
         count = min(count, at_most(spec))
         workers = await asyncio.to_thread(crew.have, count, key)
-        if crew is not self._home and urlsplit(spec.target.url).hostname in _LOOPBACK:
+        if crew is not self._home and _is_here(urlsplit(spec.target.url).hostname or ""):
             workers = [worker for worker in workers if worker.near]  # loopback is this machine, and no other
             if not workers:
                 crew, workers = self._home, await asyncio.to_thread(self._home.have, 1, key)
@@ -227,9 +234,10 @@ class Fleet:
     async def _halt(self, tasks: _Tasks) -> None:
         """Stop those that still run, and wait until they have ended; who does not is given up."""
         running = {task for task in tasks if not task.done()}
-        await asyncio.gather(*(asyncio.to_thread(tasks[task].worker.interrupt) for task in running))
-        if running:
-            _, running = await asyncio.wait(running, timeout=self._end_s)
+        until = perf_counter_ns() + int(self._end_s * 1e9)
+        while running and perf_counter_ns() < until:  # again and again: who had not yet begun has not heard it
+            await asyncio.gather(*(asyncio.to_thread(tasks[task].worker.interrupt) for task in running))
+            _, running = await asyncio.wait(running, timeout=min(_LOOK_S, self._end_s))
         for task in running:
             task.cancel()
             tasks[task].gone = f"it did not end within {self._end_s:g} s of being told to"

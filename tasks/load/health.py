@@ -33,6 +33,16 @@ class Lags:
         self.count = 0
         self.largest = 0
 
+    def __getstate__(self) -> tuple[bytes, bytes, int, int]:
+        """Only what is there: a worker's result must be small enough to be handed over at once."""
+        there = np.flatnonzero(self._counts)
+        return there.astype(np.int32).tobytes(), self._counts[there].tobytes(), self.count, self.largest
+
+    def __setstate__(self, state: tuple[bytes, bytes, int, int]) -> None:
+        self._counts = np.zeros(_SIZE, np.int64)
+        there, counts, self.count, self.largest = state
+        self._counts[np.frombuffer(there, np.int32)] = np.frombuffer(counts, np.int64)
+
     def fold(self, values: Sequence[int]) -> None:
         if not values:
             return

@@ -185,6 +185,7 @@ async def _begin(standing: _Standing, agreed_ns: int | None) -> Done:
     loop = asyncio.get_running_loop()
     folder = Path(spec.folder)
     sink = Sink(folder, _constants(spec), flush_s=spec.flush_s, stem=stem(spec.shard, spec.shards))
+    others = Others(folder, spec.shard, spec.shards)
     stopper = Stopper(spec.budget, spec.breaker, perf_counter_ns())
     sender = make_sender(spec.target.transport, spec.target.url, Limits.seconds(*spec.timeouts_s))
     engine = Engine(
@@ -195,7 +196,7 @@ async def _begin(standing: _Standing, agreed_ns: int | None) -> Done:
         label=spec.stream_label,
         drain_ns=int(spec.drain_s * 1e9),
         stripe=(spec.shard, spec.shards),
-        all_ended=Others(folder, spec.shard, spec.shards).all_ended if spec.shards > 1 else lambda: True,
+        all_ended=lambda: spec.shards == 1 or others.all_ended(),
     )
 
     def stop() -> None:
@@ -218,6 +219,8 @@ async def _begin(standing: _Standing, agreed_ns: int | None) -> Done:
             wake.close()
             try:
                 sink.close()
+                if spec.shards > 1:
+                    others.leave()
             finally:
                 await sender.aclose()
     return _done(spec, engine.tally, stopper, vitals, rows=sink.rows, late_ns=late_ns, started_at=started_at)
@@ -227,6 +230,7 @@ async def _begin(standing: _Standing, agreed_ns: int | None) -> Done:
 def _stoppable(standing: _Standing, loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Iterator[None]:
     """While the leg runs, `interrupt` and, in a process of our own, SIGTERM reach it."""
     main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
     if main:
         loop.add_signal_handler(signal.SIGTERM, stop)
     with _guard:
@@ -237,7 +241,10 @@ def _stoppable(standing: _Standing, loop: asyncio.AbstractEventLoop, stop: Calla
         with _guard:
             standing.interrupt = None
         if main:
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # its default, for a moment, would be our death
             loop.remove_signal_handler(signal.SIGTERM)
+            signal.signal(signal.SIGTERM, before)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 
 
 async def _drive(standing: _Standing, engine: Engine, wake: Wake, t0_ns: int) -> None:

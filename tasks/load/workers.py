@@ -90,6 +90,7 @@ def cores() -> int:
 
 def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends a leg; one that comes just after must not end the worker
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -153,7 +154,18 @@ def _spawn(key_env: str) -> Worker:
         with contextlib.suppress(ProcessLookupError):
             os.kill(said.pid, signal.SIGTERM)
 
-    return Worker(f"process {said.pid}", executor, said, interrupt, alive=lambda: True)
+    return Worker(f"process {said.pid}", executor, said, interrupt, alive=lambda: runs(said.pid))
+
+
+def runs(pid: int, proc: Path = Path("/proc")) -> bool:
+    """Whether the process is there and no zombie; True where nobody can tell. An executor whose worker was killed while
+    it handed over its result waits for the rest of it, and does not notice."""
+    if not proc.is_dir():
+        return True
+    try:
+        return (proc / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (OSError, IndexError):
+        return False
 
 
 def check(worker: str, said: Hello, key_env: str) -> None:

@@ -16,7 +16,7 @@ from tasks.load import shard
 from tasks.load.clock import Offset, difference
 from tasks.load.fleet import Fleet, WorkerDied
 from tasks.load.leg import make_folder
-from tasks.load.workers import Hello, Processes, Worker, boot_id, check, own_version
+from tasks.load.workers import Hello, Processes, Worker, boot_id, check, own_version, runs
 
 HELLO = Hello(pid=1, boot_id=boot_id(), version=own_version(), has_key=False)
 
@@ -143,6 +143,25 @@ def test_a_worker_that_was_started_anew_does_not_begin_what_it_has_not_prepared(
 def test_a_folder_that_a_worker_does_not_see_is_said_with_the_requirement(leg_spec):
     with pytest.raises(StorageError, match=r"does not see .*must share GATEBENCH_HOME"):
         shard.prepare(leg_spec())
+
+
+def test_a_process_runs_until_it_is_gone_or_waits_to_be_buried(tmp_path):
+    (tmp_path / "5").mkdir()
+    (tmp_path / "5/stat").write_text("5 (a) Z b) S 1 5 5 0")
+    (tmp_path / "6").mkdir()
+    (tmp_path / "6/stat").write_text("6 (python) Z 1 6 6 0")
+    assert [runs(5, tmp_path), runs(6, tmp_path), runs(7, tmp_path)] == [True, False, False]
+    assert runs(7, tmp_path / "no-proc-here")
+
+
+async def test_a_worker_between_legs_outlives_being_told_to_stop(sim, leg_spec, tmp_path):
+    crew = Processes()
+    async with Fleet(1, home=crew) as fleet:
+        (worker,) = crew.have(1, "")
+        for n in range(3):
+            worker.interrupt()
+            assert (await fleet.run(leg_spec(sim.url, folder=str(tmp_path / f"leg-{n}")))).ok == 12
+        assert [one.hello.pid for one in crew.have(1, "")] == [worker.hello.pid]
 
 
 # --- who may join

@@ -270,6 +270,25 @@ def test_the_rate_asked_for_is_that_of_the_busiest_second(leg_spec, tmp_path):
 # --- ending together
 
 
+async def test_nobody_waits_for_a_worker_whose_budget_ended_first(sim, leg_spec):
+    budget = BudgetSpec(requests=41)
+    async with Fleet(workers=2) as fleet:
+        leg = await asyncio.wait_for(fleet.run(leg_spec(sim.url, level=2, requests=38, budget=budget)), 30)
+    assert leg.rows <= 41
+    assert leg.measured + leg.lost == 38
+
+
+def test_who_leaves_is_not_waited_for_although_it_never_ended_its_requests(tmp_path):
+    one, two = (Others(tmp_path, k, 2) for k in range(2))
+    two.leave()
+    assert one.all_ended() is True
+
+
+def test_a_folder_that_takes_no_file_is_a_storage_error(tmp_path):
+    with pytest.raises(StorageError, match=r"cannot write .*ended-0"):
+        Others(tmp_path / "gone", 0, 2).all_ended()
+
+
 def test_a_worker_goes_on_until_the_others_have_ended_too(tmp_path):
     now = [0]
     one, two = (Others(tmp_path, k, 2, lambda: now[0]) for k in range(2))

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import pickle
 import signal
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -69,6 +70,20 @@ def test_counts_of_two_workers_add_up_to_those_of_one(one, two):
         (both.count, both.largest) == (together.count, together.largest) == (len(one) + len(two), max([0, *one, *two]))
     )
     assert [both.quantile(q / 20) for q in range(21)] == [together.quantile(q / 20) for q in range(21)]
+
+
+@settings(deadline=None)
+@given(durations)
+def test_counts_are_the_same_on_the_other_side_of_a_process_border(values):
+    there = pickle.loads(pickle.dumps(lags_of(*values)))  # noqa: S301 - our own
+    here = lags_of(*values)
+    assert (there.count, there.largest) == (here.count, here.largest)
+    assert [there.quantile(q / 20) for q in range(21)] == [here.quantile(q / 20) for q in range(21)]
+
+
+def test_a_million_durations_are_handed_over_in_one_piece():
+    lags = lags_of(*(int(1.2**k) for k in range(150)), *range(1_000_000))
+    assert len(pickle.dumps(lags)) < 32_000
 
 
 @settings(deadline=None)
