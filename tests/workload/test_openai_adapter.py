@@ -90,6 +90,12 @@ def test_a_failure_is_kept_without_output_and_without_prose(changes, failure):
     assert (found.failure, found.output_tokens) == (failure, None)
 
 
+def test_the_id_of_the_answer_is_none_of_the_call():
+    found = read(logged(request_id=None, id="chatcmpl-mock"))
+    assert isinstance(found, Row)
+    assert found.call_id is None
+
+
 @pytest.mark.parametrize(
     ("record", "dropped"),
     [

@@ -90,7 +90,7 @@ def _row(line: int, record: dict[str, Any], asked: Mapping[str, Any]) -> Row:
     wait_ns = _span(record, "ttft_ms", "time_to_first_token_ms")
     return Row(
         line=line,
-        call_id=text(first(record, "request_id", "id")),
+        call_id=_call_id(record),
         start_ns=start_ns,
         end_ns=_end(record, start_ns),
         first_token_ns=None if wait_ns is None else start_ns + wait_ns,
@@ -105,6 +105,12 @@ def _row(line: int, record: dict[str, Any], asked: Mapping[str, Any]) -> Row:
         cache_hit=flag(record.get("cache_hit")),
         messages=asked.get("messages"),
     )
+
+
+def _call_id(record: Mapping[str, Any]) -> str | None:
+    """The gateway's own; not the id of the answer, which some servers make the same for all."""
+    found = text(first(record, "request_id", "id"))
+    return None if found is None or found.startswith(("chatcmpl", "cmpl-")) else found
 
 
 def _end(record: Mapping[str, Any], start_ns: int) -> int | None:
