@@ -442,6 +442,72 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Drift:
+    """Where the sum of small moves stands after a night: of the mean over levels, or of the only level of a series."""
+
+    target: str
+    series: str
+    metric: str
+    night: int  # their order; nights without a measurement are not counted
+    effect: float  # tonight's ratio - 1 against the anchor; up is worse
+    z: float  # the same in standard deviations of a night
+    c: float  # max(0, before + min(z, cap) - allowance)
+    onset: int | None  # the last night on which c was 0; None while it is
+    slope: float | None  # ratio - 1 a night since the onset (Theil-Sen); None below three nights
+    calm: int  # nights running that looked like the anchor again, since it alarmed
+    alarm: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """What was last told of one metric of an incident: its mean over levels, else its worst level."""
+
+    metric: str
+    level: int | None
+    effect: float | None  # None: errors where there were none before
+    told: float | None  # the effect that was last told; growth counts from there
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Something that got worse and stayed so: one segment, one family of metrics (latency, ttft, throughput, errors).
+
+    open -> acknowledged -> accepted (a new segment) or fixed (nights inside the interval again).
+    """
+
+    incident_id: str
+    segment_id: str
+    target: str
+    series: str
+    family: str
+    status: str  # open | acknowledged | accepted | fixed
+    opened_run: str
+    opened_at: str  # started_at of that run
+    since: str  # started_at of the night on which it began: of the run itself, or the onset of a drift
+    against: str  # the nights it was compared with, in words
+    symptoms: list[Symptom]
+    inside: int  # nights so far that were inside the interval again
+    last_run: str  # the last run that counted for it
+    regressed_run: str  # the last run in which it was seen
+    closed_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of state, as the book keeps it. `incident_id` None: a segment that opened by itself."""
+
+    incident_id: str | None
+    segment_id: str
+    run_id: str
+    action: str  # opened | joined | grew | acknowledged | accepted | fixed | new_normal
+    what: str  # one sentence
+    who: str
+    why: str
+    said_at: str
+    told: bool  # worth a message
+
+
+@dataclass(frozen=True, slots=True)
 class Slo:
     """`p95(latency){level=10} < 300ms` taken apart. Unscoped (level None) it judges the replay and defines goodput."""
 

@@ -21,8 +21,8 @@ AGAIN_HOST, AGAIN_FRESH, AGAIN_OUTLIER_P = 0.6, 0.8, 0.3
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """ln(metric) by (night, level, metric) of the target and ln p50 by (night, level) of the control; the last two
-    nights are tonight and the second measurement of tonight."""
+    """ln(metric) by (night, level, metric) of the target and ln p50 by (night, level) of the control: the history, then
+    tonight (or so many nights after the history), then the second measurement of each of those."""
 
     target: Floats
     control: Floats
@@ -32,6 +32,7 @@ def world(
     rng: np.random.Generator,
     nights: int,
     *,
+    tonights: int = 1,
     own_sd: float = 0.0,
     control_share: float = 1.0,
     shared_blocks: bool = False,
@@ -39,7 +40,7 @@ def world(
     blocks: int = 5,
     requests: int = 200,
 ) -> World:
-    """`nights` of history, tonight, and tonight once more.
+    """`nights` of history, tonight, and tonight once more; or so many `tonights`, and each of them once more.
 
     On the log scale, at level c of (1, 10, 50, 100): latency = ln base + H + O + P + σ·D·z + ln(1 + spike).
     H: the night's host, AR(1) .2, sd .02, shared by all levels, targets and the control (of which the control shares
@@ -52,20 +53,21 @@ def world(
     The second measurement of a night: host = .6 H + .8 fresh (own luck likewise), an outlier persists with
     probability .3, all else is fresh; with `lasting`, D and the rate of spikes last too.
     """
-    host = _nightly(rng, nights, HOST_SD)
-    own = _nightly(rng, nights, own_sd)
-    outlier = np.where(rng.random(nights + 2) < OUTLIER_P, np.log(rng.uniform(*OUTLIER, nights + 2)), 0.0)
-    outlier[-1] = outlier[-2] if rng.random() < AGAIN_OUTLIER_P else 0.0
-    shared = control_share * host + np.sqrt(1 - control_share**2) * _nightly(rng, nights, HOST_SD)
+    count = nights + 2 * tonights
+    host = _nightly(rng, nights, HOST_SD, tonights)
+    own = _nightly(rng, nights, own_sd, tonights)
+    outlier = np.where(rng.random(count) < OUTLIER_P, np.log(rng.uniform(*OUTLIER, count)), 0.0)
+    outlier[-tonights:] = np.where(rng.random(tonights) < AGAIN_OUTLIER_P, outlier[nights : nights + tonights], 0.0)
+    shared = control_share * host + np.sqrt(1 - control_share**2) * _nightly(rng, nights, HOST_SD, tonights)
 
     luck_levels = 1 if shared_blocks else len(LEVELS)
-    shape = (nights + 2, len(LEVELS), blocks, requests)
-    luck = rng.normal(0, BLOCK_SD, (nights + 2, luck_levels, blocks, 1))
+    shape = (count, len(LEVELS), blocks, requests)
+    luck = rng.normal(0, BLOCK_SD, (count, luck_levels, blocks, 1))
     shift = (host + own + outlier)[:, None, None, None]
-    latency = _requests(rng, "latency", shape, SIGMA, lasting) + shift + luck
-    ttft = _requests(rng, "ttft", shape, 1.1 * SIGMA, lasting) + shift + 0.8 * luck
-    control = _requests(rng, "control", shape, SIGMA, lasting) + (shared + outlier)[:, None, None, None]
-    control += rng.normal(0, BLOCK_SD, (nights + 2, luck_levels, blocks, 1))
+    latency = _requests(rng, "latency", shape, SIGMA, lasting, tonights) + shift + luck
+    ttft = _requests(rng, "ttft", shape, 1.1 * SIGMA, lasting, tonights) + shift + 0.8 * luck
+    control = _requests(rng, "control", shape, SIGMA, lasting, tonights) + (shared + outlier)[:, None, None, None]
+    control += rng.normal(0, BLOCK_SD, (count, luck_levels, blocks, 1))
 
     busy = np.log(np.array(LEVELS))[:, None] - np.log(np.exp(latency).mean(axis=-1))
     found = [quantile(latency, q) for q in (0.50, 0.95, 0.99)] + [quantile(ttft, 0.95), busy]
@@ -89,18 +91,21 @@ def ar1(rng: np.random.Generator, shape: tuple[int, ...], rho: float) -> Floats:
     return np.asarray(lfilter([1.0], [1.0, -rho], fresh, axis=-1))
 
 
-def _nightly(rng: np.random.Generator, nights: int, sd: float) -> Floats:
-    luck = np.append(ar1(rng, (nights + 1,), HOST_AR), 0.0)
-    luck[-1] = AGAIN_HOST * luck[-2] + AGAIN_FRESH * rng.standard_normal()
-    return sd * luck
+def _nightly(rng: np.random.Generator, nights: int, sd: float, tonights: int) -> Floats:
+    luck = ar1(rng, (nights + tonights,), HOST_AR)
+    again = AGAIN_HOST * luck[nights:] + AGAIN_FRESH * rng.standard_normal(tonights)
+    return sd * np.append(luck, again)
 
 
-def _requests(rng: np.random.Generator, kind: str, shape: tuple[int, ...], sigma: Floats, lasting: bool) -> Floats:
+def _requests(
+    rng: np.random.Generator, kind: str, shape: tuple[int, ...], sigma: Floats, lasting: bool, tonights: int
+) -> Floats:
     nights, levels = shape[:2]
     spread = np.exp(rng.normal(0, SPREAD_SD, (nights, levels)))
     rate = SPIKE_P * np.exp(rng.normal(0, SPIKE_SD, (nights, levels)))
     if lasting:
-        spread[-1], rate[-1] = spread[-2], rate[-2]
+        seen, again = slice(-2 * tonights, -tonights), slice(-tonights, None)
+        spread[again], rate[again] = spread[seen], rate[seen]
     logs = ar1(rng, shape, REQUEST_AR) * (sigma * spread)[:, :, None, None]
     logs += np.log(BASE_S[kind])[:, None, None]
     hit = rng.random(shape) < rate[:, :, None, None]
