@@ -70,10 +70,16 @@ def capture(
     if spread_seed is not None and step_ns is not None:
         merged = _spread(merged, step_ns, spread_seed)
     notes = (*_notes(reading, step_ns, spread_seed), *_unsaid(merged))
-    header = _header(reading, merged, ledger, name or harmless(files[0].name.split(".")[0], "workload"))
+    header = _header(reading, merged, ledger, name or harmless(_name(sources, files), "workload"))
     if spread_seed is not None and step_ns is not None:
         header = replace(header, derived=(f"spread within {_in_words(step_ns)}, seed {spread_seed}",))
     return Captured(of_frame(_arrivals(merged), header), ledger, tuple(reading.rejects), tuple(reading.skipped), notes)
+
+
+def _name(sources: Sequence[str | Path], files: Sequence[Path]) -> str:
+    """The folder's, where one was named; else the first file's, without its endings."""
+    one = Path(sources[0]) if len(sources) == 1 else files[0]
+    return one.resolve().name if one.is_dir() else files[0].name.split(".")[0]
 
 
 def _refuse_nothing(reading: Reading, kept: int, files: Sequence[Path]) -> None:

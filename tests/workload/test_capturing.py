@@ -38,6 +38,7 @@ def test_a_folder_and_a_glob_and_a_gzip_mean_their_logs_each_once(log, payload, 
     log("not a log", name="notes.md")
     (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(json.dumps(payload(1.0)).encode()))
     assert offsets(capture([tmp_path])) == [0.0, 1.0]
+    assert capture([tmp_path]).workload.header.name == tmp_path.name
     assert offsets(capture([tmp_path / "*.jsonl*", tmp_path / "a.jsonl"])) == [0.0, 1.0]
 
 
