@@ -10,12 +10,17 @@ from tasks.charts.theme import BAD, GOOD, QUIET, WIDTH, Drawing, wrapped
 
 
 def likeness_frame(report: dict[str, Any]) -> pl.DataFrame:
-    """what, used (1 is the limit), noise (the floor, the same way; None without one), inside (in, out): of the judged
-    measures of a fidelity report. A ratio uses its limit up as its logarithm does."""
+    """what, used (1 is the limit), noise (the floor, the same way; None without one), inside (in, out, open): of the
+    judged measures of a fidelity report. A ratio uses its limit up as its logarithm does."""
     rows = [
-        (m["what"], _used(m, m["value"]), _used(m, m["floor"]), "in" if m["ok"] else "out")
+        (
+            m["what"],
+            _used(m, m["value"]),
+            _used(m, m["floor"]),
+            "in" if m["ok"] else "out" if m["ok"] is False else "open",
+        )
         for m in report["measures"]
-        if m["ok"] is not None and m["upper"] != m["lower"]
+        if m["upper"] is not None and m["upper"] != m["lower"]
     ]
     schema = {"what": pl.String, "used": pl.Float64, "noise": pl.Float64, "inside": pl.String}
     return pl.DataFrame(rows, schema=schema, orient="row")
@@ -28,7 +33,9 @@ def likeness(frame: pl.DataFrame, title: str) -> Drawing:
     x = alt.X("used:Q", title="share of the limit used; the tick is the source against itself").axis(format="%")
     x = x.scale(domain=[0, top], clamp=True)
     y = alt.Y("what:N", title=None, sort=names).axis(labelLimit=230, ticks=False, domain=False)
-    colour = alt.Color("inside:N", title=None).scale(domain=["in", "out"], range=[GOOD, BAD]).legend(None)
+    colour = (
+        alt.Color("inside:N", title=None).scale(domain=["in", "out", "open"], range=[GOOD, BAD, QUIET]).legend(None)
+    )
     base = alt.Chart(frame, width=WIDTH - 200, height=24 * len(names))
     bars = base.mark_bar(height=10).encode(
         x=x, y=y, color=colour, tooltip=["what:N", alt.Tooltip("used:Q", format=".0%")]

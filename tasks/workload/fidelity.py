@@ -1,8 +1,8 @@
 """How far one workload is from another, each distance beside what the source shows against itself.
 
 `compare` holds a copy (a synthetic workload, a new day) against its source, `sent_against_due` a replay against its
-schedule. A measure is outside only where it lies beyond its limit and beyond its noise floor: a source that differs
-from itself by more than the limit cannot be told from its copy any better.
+schedule. A measure is outside where it lies beyond its limit and beyond its noise floor; where a source differs from
+itself by more than the limit and by more than from its copy, nobody can tell.
 """
 
 import math
@@ -41,7 +41,7 @@ REPLAY_KS = 0.01
 @dataclass(frozen=True, slots=True)
 class Measure:
     """One distance. `lower` and `upper`: its limits; both None where it is shown and not judged. `floor`: the same
-    between halves of the source, see `noise_floors`. `ok` None: not judged."""
+    between halves of the source, see `noise_floors`. `ok` None: not judged, or nobody can tell."""
 
     name: str
     value: float
@@ -58,7 +58,12 @@ class Measure:
     def ok(self) -> bool | None:
         if self.lower is None and self.upper is None:
             return None
-        return self.inside or self._within_noise()
+        return True if self.inside else None if self._within_noise() else False
+
+    @property
+    def unsure(self) -> bool:
+        """Beyond its limit, and the source's own noise is as large: nobody can tell."""
+        return not self.inside and self._within_noise()
 
     def _within_noise(self) -> bool:
         if self.floor is None:

@@ -33,7 +33,10 @@ def title(found: Fidelity) -> str:
         head = f"{found.source}: {b:,} sent of {a:,} due"
         return f"{head}, as recorded" if found.ok else f"{head}; not as recorded: {_outside(found)}"
     head = f"{found.copy} ({b:,} requests) against {found.source} ({a:,})"
-    return f"{head}: within the limits" if found.ok else f"{head}: outside in {_outside(found)}"
+    if not found.ok:
+        return f"{head}: outside in {_outside(found)}"
+    unsure = [NAMES[m.name] for m in found.measures if m.unsure]
+    return f"{head}: within the limits" + (f", as far as can be told (not {', '.join(unsure)})" if unsure else "")
 
 
 def to_json(found: Fidelity) -> dict[str, Any]:
@@ -64,10 +67,10 @@ def limit(m: Measure) -> str:
 
 
 def verdict(m: Measure) -> str:
-    """in, out, or what a noise floor excuses; nothing where it is not judged."""
-    if m.ok is None:
+    """in, out, or what a noise floor leaves open; nothing where it is not judged."""
+    if m.lower is None and m.upper is None:
         return ""
-    return "in" if m.inside else "in, below the source's own noise" if m.ok else "OUT"
+    return "in" if m.ok else "OUT" if m.ok is False else "cannot tell: the source's own noise is larger"
 
 
 def _outside(found: Fidelity) -> str:

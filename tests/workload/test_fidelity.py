@@ -102,11 +102,13 @@ def test_an_hour_is_not_held_against_a_day():
     assert (found["joint_ks"].ok, found["mix_distance"].ok) == (True, True)
 
 
-def test_a_distance_below_the_sources_own_is_not_held_against_a_copy():
-    assert Measure("joint_ks", 0.04, None, 0.03, 0.05).ok is True
+def test_a_distance_below_the_sources_own_is_neither_held_against_a_copy_nor_for_it():
+    assert Measure("joint_ks", 0.02, None, 0.03, 0.05).ok is True
+    assert Measure("joint_ks", 0.04, None, 0.03, 0.05).ok is None
+    assert Measure("joint_ks", 0.04, None, 0.03, 0.05).unsure and not Measure("joint_ks", 0.02, None, 0.03, 0.05).unsure
     assert Measure("joint_ks", 0.06, None, 0.03, 0.05).ok is False
     assert Measure("joint_ks", 0.04, None, 0.03, None).ok is False
-    assert Measure("dispersion_1s", 0.6, 0.7, 1.4, 1.8).ok is True
+    assert Measure("dispersion_1s", 0.6, 0.7, 1.4, 1.8).ok is None
     assert Measure("dispersion_1s", 0.5, 0.7, 1.4, 1.8).ok is False
     assert Measure("dispersion_1s", 0.0, 0.7, 1.4, 1.8).ok is False
 
@@ -175,7 +177,7 @@ def test_a_volley_may_take_as_long_as_nobody_could_help():
     due = np.repeat(np.arange(20), 50) * SECOND
     sent = due + np.tile(np.arange(1, 51), 20) * 100_000
     found = by_name(sent_against_due(due, sent, 1000))["arrival_ks"]
-    assert (found.value, found.floor, found.ok) == (pytest.approx(0.05), pytest.approx(0.05), True)
+    assert (found.value, found.floor, found.ok) == (pytest.approx(0.05), pytest.approx(0.05), None)
 
 
 def test_a_report_is_json_without_nan():
