@@ -10,7 +10,7 @@ from tasks.stats.metrics import DISTRIBUTIONS, US
 
 PIECES = 5
 KEY = ["attempt", "target", "series", "level", "loop"]
-_PER_REQUEST = {"latency": metrics.latency, "ttft": metrics.ttft, "tpot": metrics.tpot}
+_PER_REQUEST = {"latency": metrics.felt, "ttft": metrics.ttft, "tpot": metrics.tpot}
 
 
 def pieces(samples: pl.LazyFrame, legs: Sequence[Leg], slos: Sequence[Slo]) -> pl.DataFrame:

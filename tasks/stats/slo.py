@@ -11,7 +11,8 @@ def check(slos: Sequence[Slo], cells: Sequence[Cell]) -> list[SloResult]:
     """An unscoped objective judges the replay and the load of each target, a scoped one that level of the sweep.
 
     An unscoped one in a run that only swept judges nothing (it defines goodput there); a scoped one whose level was not
-    swept, or a metric that has no estimate, is `ok = None`.
+    swept, or a metric that has no estimate, is `ok = None`. In an open loop latency counts from when a request was due:
+    one that waited for room at max_in_flight waited all the same.
     """
     first = [cell for cell in cells if cell.attempt == Attempt.FIRST and cell.target != CONTROL]
     found = []
@@ -19,9 +20,8 @@ def check(slos: Sequence[Slo], cells: Sequence[Cell]) -> list[SloResult]:
         mine = [cell for cell in first if cell.target == target]
         for slo in slos:
             for series, level in _places(slo, mine):
-                estimate = next(
-                    (c.estimate for c in mine if (c.series, c.level, c.metric) == (series, level, _metric(slo))), None
-                )
+                estimates = {c.metric: c.estimate for c in mine if (c.series, c.level) == (series, level)}
+                estimate = next((estimates[name] for name in _metrics(slo, series) if name in estimates), None)
                 found.append(
                     SloResult(
                         slo, target, series, level, None if estimate is None else estimate.point, _ok(slo, estimate)
@@ -30,8 +30,12 @@ def check(slos: Sequence[Slo], cells: Sequence[Cell]) -> list[SloResult]:
     return found
 
 
-def _metric(slo: Slo) -> str:
-    return "errors" if slo.quantity == "errors" else f"{slo.quantity}_{slo.stat}"
+def _metrics(slo: Slo, series: str) -> list[str]:
+    """What the objective is about; the first that there is."""
+    if slo.quantity == "errors":
+        return ["errors"]
+    from_due = [f"response_{slo.stat}"] if slo.quantity == "latency" and series in OPEN else []
+    return [*from_due, f"{slo.quantity}_{slo.stat}"]
 
 
 def _places(slo: Slo, cells: Sequence[Cell]) -> list[tuple[str, int]]:

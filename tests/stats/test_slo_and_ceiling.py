@@ -46,6 +46,11 @@ def test_a_quantile_that_is_only_known_from_below_passes_nothing_but_may_fail() 
     assert [r.ok for r in kept + broken] == [None, False]
 
 
+def test_in_an_open_loop_an_objective_on_latency_counts_from_when_a_request_was_due() -> None:
+    cells = [cell(0, "latency_p95", 0.02, series="replay"), cell(0, "response_p95", 2.05, series="replay")]
+    assert [(r.point, r.ok) for r in check([REPLAY_SLO], cells)] == [(2.05, False)]
+
+
 def test_an_error_objective_is_a_share() -> None:
     found = check([ERRORS_SLO], [cell(0, "errors", 0.02, series="replay")])
     assert [r.ok for r in found] == [False]
