@@ -508,6 +508,40 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Comparison:
+    """One metric of two targets that were measured in the same blocks; level None is the mean over levels.
+
+    `effect` and its 95 % interval are ratio - 1 (up is worse: throughput is turned round; of output tokens up is more).
+    `by…`: candidate - baseline in the metric's own unit, as it moved. For `errors` the values are shares.
+    """
+
+    baseline: str
+    candidate: str
+    kind: (
+        str  # "candidate": judged against the baseline; "overhead": through a gateway against straight to its upstream
+    )
+    metric: str
+    level: int | None
+    baseline_value: float | None
+    candidate_value: float | None
+    effect: float | None
+    lower: float | None
+    upper: float | None
+    by: float | None
+    by_lower: float | None
+    by_upper: float | None
+    p: float | None  # one-sided, of the effect being `min_effect` or less
+    detectable: float | None  # the effect that these blocks would have shown four times out of five
+    again: float | None  # the effect in the second measurement
+    blocks: int
+    n: int  # requests of both
+    at_least: bool  # a quantile fell on a request that never ended: the candidate's value is that or more
+    leads: bool  # what the comparison is judged by
+    verdict: str  # a Word; empty: shown beside, not judged
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Slo:
     """`p95(latency){level=10} < 300ms` taken apart. Unscoped (level None) it judges the replay and defines goodput."""
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import duckdb
 import polars as pl
 
-from storage import answers, memory, notes, results, runs, segments
+from storage import answers, comparisons, memory, notes, results, runs, segments
 from storage.connection import Connection
 from storage.memory import BaselineEntry
 from storage.notes import AlertRow, WorkloadRow
@@ -19,6 +19,7 @@ from storage.records import (
     Calibration,
     Ceiling,
     Cell,
+    Comparison,
     Cost,
     GatewayFacts,
     Leg,
@@ -149,6 +150,12 @@ class Book:
 
     def gateway_facts(self, run_id: str) -> list[GatewayFacts]:
         return self._do(lambda con: answers.get_gateway_facts(con, run_id))
+
+    def add_comparisons(self, run_id: str, found: Sequence[Comparison]) -> None:
+        self._do(lambda con: comparisons.put_comparisons(con, run_id, found))
+
+    def comparisons(self, run_id: str) -> list[Comparison]:
+        return self._do(lambda con: comparisons.get_comparisons(con, run_id))
 
     # beside the results
 
