@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from storage.errors import GatebenchError
 from storage.files import RunFiles
 from storage.records import Calibration, Leg, Phase, Series
-from tasks.load.health import quantile
+from tasks.load.lags import quantile
 from tasks.load.spec import LegSpec
 from tasks.measure import FLEET
 

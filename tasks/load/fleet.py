@@ -5,11 +5,10 @@ The seam is the executor: a worker is any `concurrent.futures.Executor` with one
 
 import asyncio
 import contextlib
-import math
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from time import perf_counter_ns
@@ -24,57 +23,15 @@ from tasks.load.clock import Offset
 from tasks.load.leg import Lost
 from tasks.load.shard import Done, Ready
 from tasks.load.spec import LegSpec
+from tasks.load.stripes import at_most, split, wanted
 from tasks.load.workers import Crew, Processes, Worker, WorkerDied
 
 __all__ = ["Fleet", "WorkerDied"]
 
 T = TypeVar("T")
-_BUSY = 0.5  # `auto` keeps each worker below this share of its calibrated ceiling
 _LEAD_NS = 150_000_000  # from the choice of a common start to the start
 _FAR_LEAD_NS = 500_000_000  # the same, where a scheduler is between us and the workers
 _LOOK_S = 0.5  # how often a worker is looked for that may be gone without its executor knowing
-
-
-def wanted(spec: LegSpec, rate_rps: float | None, most: int | None) -> int:
-    """Workers for a leg where the plan says auto: as many as keep each below half of the calibrated ceiling at the rate
-    asked for, at most one a core; one in a closed loop, whose rate nobody knows beforehand."""
-    if rate_rps is None or spec.ceiling_rps is None or spec.loop == "closed":
-        return 1
-    return max(1, min(most or 1, math.ceil(rate_rps / (_BUSY * spec.ceiling_rps))))
-
-
-def at_most(spec: LegSpec) -> int:
-    """More workers than this would have nothing to do, or nothing to spend."""
-    limits = [spec.max_in_flight] if spec.loop == "open" else [spec.level, spec.requests]
-    limits += [n for n in (spec.budget.requests, spec.budget.output_tokens) if n is not None]
-    return max(1, min(limits))
-
-
-def split(spec: LegSpec, shards: int) -> list[LegSpec]:
-    """The leg's spec for each worker. Budgets, `max_in_flight` and the least number of requests that the breaker looks
-    at are dealt out evenly, so that all workers together keep to the plan's; its share, its window and the wall time
-    stay as they are."""
-    budget, breaker = spec.budget, spec.breaker
-    return [
-        replace(
-            spec,
-            shard=k,
-            shards=shards,
-            max_in_flight=max(1, _part(spec.max_in_flight, k, shards)),
-            breaker=replace(breaker, min_requests=math.ceil(breaker.min_requests / shards)),
-            budget=replace(
-                budget,
-                requests=None if budget.requests is None else _part(budget.requests, k, shards),
-                output_tokens=None if budget.output_tokens is None else _part(budget.output_tokens, k, shards),
-                usd=None if budget.usd is None else budget.usd / shards,
-            ),
-        )
-        for k in range(shards)
-    ]
-
-
-def _part(total: int, k: int, shards: int) -> int:
-    return total // shards + (k < total % shards)
 
 
 def _is_here(host: str) -> bool:

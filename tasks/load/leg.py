@@ -15,6 +15,7 @@ from tasks.load import health, shard
 from tasks.load.clock import Offset
 from tasks.load.shard import Done, Ready
 from tasks.load.spec import LegSpec
+from tasks.load.stripes import stem
 
 ENGINE_VERSION = 1  # goes up only when a benchmark shows that measurements move
 _LATE_SHARE = 0.05  # of a leg: a worker that begins later than this was not part of the same trial
@@ -75,7 +76,7 @@ def make_folder(folder: Path) -> None:
 def what_is_left(spec: LegSpec, number: int, why: str) -> Lost:
     """What a worker that is gone has left on disk: every part it closed can be read."""
     folder = Path(spec.folder)
-    begins = shard.stem(number, spec.shards)
+    begins = stem(number, spec.shards)
     for half in folder.glob(f"{begins}-*.tmp"):
         half.unlink(missing_ok=True)
     parts = sorted(folder.glob(f"{begins}-*.parquet"))

@@ -17,7 +17,7 @@ from time import perf_counter_ns
 
 from storage.errors import GatebenchError, StorageError
 from storage.records import Failure
-from tasks.load import health, stress
+from tasks.load import health, stress, stripes
 from tasks.load import schedule as plan
 from tasks.load.clock import Wake, make_wake
 from tasks.load.engine import Engine
@@ -33,6 +33,7 @@ from tasks.load.stress import Users
 from tasks.load.wire import Limits
 
 _GIVE_UP_S = 1.0
+_LOOK_S = 1.0
 _LEAD_NS = 20_000_000  # from the first measure of health to the first request, so that this one is on time too
 
 
@@ -105,7 +106,7 @@ def prepare(spec: LegSpec) -> Ready:
     offered = None
     if spec.loop == "closed":
         order = plan.order(spec.seed, spec.block, spec.level, len(arrivals))
-        scheduled = measured_of(spec)
+        scheduled = stripes.measured_of(spec)
     else:
         whole = plan.of_leg(spec, arrivals)
         offered = whole.offered_rps
@@ -121,25 +122,8 @@ def prepare(spec: LegSpec) -> Ready:
 
 
 def busiest_rps(spec: LegSpec) -> float | None:
-    """Most requests an open loop starts in a second, or all of them in less; None where there is none."""
-    due = plan.of_leg(spec, Arrivals.read(spec.workload)).due_ns
-    most, oldest = 0, 0
-    for k, at in enumerate(due):
-        while due[oldest] <= at - 1_000_000_000:
-            oldest += 1
-        most = max(most, k - oldest + 1)
-    return float(most) if most else None
-
-
-def users_of(spec: LegSpec) -> int:
-    """Closed loop: users are dealt out in turn."""
-    return len(range(spec.shard, spec.level, spec.shards))
-
-
-def measured_of(spec: LegSpec) -> int:
-    """Closed loop: the requests after each user's first that have this worker's numbers (seq % shards == shard)."""
-    first, last = spec.level, spec.level + spec.requests
-    return len(range(first + (spec.shard - first) % spec.shards, last, spec.shards))
+    """Of the leg's whole schedule."""
+    return stripes.busiest_rps(plan.of_leg(spec, Arrivals.read(spec.workload)).due_ns)
 
 
 def begin(leg_id: str, t0_ns: int | None = None) -> Done:
@@ -184,7 +168,7 @@ async def _begin(standing: _Standing, agreed_ns: int | None) -> Done:
     spec = standing.spec
     loop = asyncio.get_running_loop()
     folder = Path(spec.folder)
-    sink = Sink(folder, _constants(spec), flush_s=spec.flush_s, stem=stem(spec.shard, spec.shards))
+    sink = Sink(folder, _constants(spec), flush_s=spec.flush_s, stem=stripes.stem(spec.shard, spec.shards))
     others = Others(folder, spec.shard, spec.shards)
     stopper = Stopper(spec.budget, spec.breaker, perf_counter_ns())
     sender = make_sender(spec.target.transport, spec.target.url, Limits.seconds(*spec.timeouts_s))
@@ -205,6 +189,15 @@ async def _begin(standing: _Standing, agreed_ns: int | None) -> Done:
 
     probe = health.Probe(loop, engine.tally.lags_ns)
     wake = make_wake(loop, spin=spec.spin)
+
+    def look() -> None:
+        """Where the leg has been closed, nobody waits for us any more and nobody may be able to tell us."""
+        if (folder / "leg.json").exists():
+            stop()
+        else:
+            loop.call_later(_LOOK_S, look)
+
+    loop.call_later(_LOOK_S, look)
     with _stoppable(standing, loop, stop):
         t0_ns = perf_counter_ns() + _LEAD_NS if agreed_ns is None else agreed_ns
         await wake.until(t0_ns - _LEAD_NS)
@@ -251,7 +244,7 @@ async def _drive(standing: _Standing, engine: Engine, wake: Wake, t0_ns: int) ->
     spec = standing.spec
     if standing.schedule is None:
         await wake.until(t0_ns)
-        await engine.closed_loop(users_of(spec), standing.scheduled, standing.order, t0_ns)
+        await engine.closed_loop(stripes.users_of(spec), standing.scheduled, standing.order, t0_ns)
     else:
         await engine.open_loop(
             standing.schedule,
@@ -261,11 +254,6 @@ async def _drive(standing: _Standing, engine: Engine, wake: Wake, t0_ns: int) ->
             t0_ns=t0_ns,
             stress=standing.users,
         )
-
-
-def stem(shard: int, shards: int) -> str:
-    """How the names of a worker's parts begin: alone `part`, else `part-<shard>`."""
-    return "part" if shards == 1 else f"part-{shard}"
 
 
 def _constants(spec: LegSpec) -> dict[str, str | int]:

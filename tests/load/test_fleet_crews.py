@@ -135,6 +135,15 @@ def test_what_runs_in_a_thread_is_stopped_from_another(sim, leg_spec, rows_of):
     shard.interrupt()  # nothing runs: nothing happens
 
 
+def test_a_worker_that_was_given_up_stops_by_itself(sim, leg_spec):
+    sim.configure(slots=0, service_ms=5.0)
+    spec = leg_spec(sim.url, requests=1_000_000, flush_s=0.05)
+    make_folder(Path(spec.folder))
+    shard.prepare(spec)
+    (Path(spec.folder) / "leg.json").write_text("{}")
+    assert shard.begin(spec.leg_id).stopped == "interrupted"
+
+
 def test_a_worker_that_was_started_anew_does_not_begin_what_it_has_not_prepared():
     with pytest.raises(GatebenchError, match="has not prepared leg x; it was started anew meanwhile"):
         shard.begin("x")

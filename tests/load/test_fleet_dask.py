@@ -52,7 +52,7 @@ class Machines:
         self.address = f"tcp://127.0.0.1:{port}"
         self.workers: list[subprocess.Popen[bytes]] = []
         where = ["--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]
-        stack.enter_context(started(folder / "scheduler.log", "scheduler", *where))
+        self.scheduler = stack.enter_context(started(folder / "scheduler.log", "scheduler", *where))
 
     def add(self, cluster: Cluster, count: int = 1) -> None:
         for _ in range(count):
@@ -194,6 +194,23 @@ async def test_a_scheduler_without_workers_says_how_to_start_one(tmp_path, sim, 
         async with Fleet(2, lambda: Cluster(empty.address, connect_s=60)) as fleet:
             with pytest.raises(WorkerDied, match=f"has no worker; start one: dask worker {empty.address}"):
                 await fleet.run(leg_spec(sim.url))
+
+
+async def test_a_scheduler_that_dies_in_a_leg_is_a_lost_worker_too(tmp_path, sim, leg_spec, rows_of):
+    sim.configure(slots=0, service_ms=5.0)
+    with ExitStack() as stack:
+        frail = Machines(tmp_path, stack)
+        cluster = await asyncio.to_thread(Cluster, frail.address, 60)
+        await asyncio.to_thread(frail.add, cluster, 1)
+        spec = leg_spec(sim.url, requests=1_000_000, flush_s=0.05)
+        async with Fleet(1, lambda: cluster, end_s=1.0) as fleet:
+            task = asyncio.create_task(fleet.run(spec))
+            while not list(Path(spec.folder).glob("part-*.parquet")):  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.01)
+            frail.scheduler.kill()
+            leg = await task
+        assert (leg.validity, leg.workers[0].lost) == ("invalid", True)
+        assert rows_of(spec).height >= leg.rows > 0
 
 
 def test_no_scheduler_is_said_with_the_name_of_the_setting():

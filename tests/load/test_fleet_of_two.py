@@ -12,12 +12,13 @@ import pytest
 
 from storage.errors import StorageError
 from storage.files import RunFiles
-from tasks.load.fleet import Fleet, at_most, split, wanted
+from tasks.load.fleet import Fleet
 from tasks.load.leg import run
 from tasks.load.meeting import Others
 from tasks.load.requests import Arrivals, Requests
-from tasks.load.shard import busiest_rps, measured_of, users_of
+from tasks.load.shard import busiest_rps
 from tasks.load.spec import BreakerSpec, BudgetSpec
+from tasks.load.stripes import at_most, measured_of, split, users_of, wanted
 from tasks.load.workers import Processes
 
 PLANNED = ["seq", "phase", "request_bytes", "model_asked", "stream", "target", "level"]

@@ -16,7 +16,8 @@ from config.plan import HealthLimits as PlanLimits
 from storage.records import Health, Validity
 from tasks.load import health
 from tasks.load.fleet import Fleet
-from tasks.load.health import Lags, Probe, Vitals, judge, missed, quantile
+from tasks.load.health import Probe, Vitals, judge
+from tasks.load.lags import Lags, missed, quantile
 from tasks.load.leg import run
 from tasks.load.spec import HealthLimits
 from tasks.load.workers import Processes

@@ -45,7 +45,9 @@ async def test_a_worker_killed_at_any_instant_leaves_whole_parts_and_misses_no_m
             sim.reset()
             spec = leg_spec(sim.url, requests=1_000_000, folder=str(tmp_path / "run" / f"leg-{n}"))
             task = asyncio.create_task(fleet.run(spec))
-            await asyncio.sleep(rng.uniform(1.5, 3.0))
+            while not list(Path(spec.folder).glob("part-*.parquet")):  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(rng.uniform(0.0, 2.0))
             os.kill(crew.have(1, "")[0].hello.pid, signal.SIGKILL)
             leg = await task
             rows = rows_of(spec)

@@ -8,7 +8,8 @@ import pytest
 
 from storage.errors import UsageError
 from storage.records import Failure, Health, Validity
-from tasks.load.health import judge, quantile
+from tasks.load.health import judge
+from tasks.load.lags import quantile
 from tasks.load.prompts import SALT_WORDS, WORDS, Prompts
 from tasks.load.requests import Arrivals, Requests
 from tasks.load.spec import HealthLimits
