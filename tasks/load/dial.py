@@ -98,6 +98,8 @@ class Dialer:
     async def _secure(self, plain: asyncio.Transport, protocol: asyncio.Protocol, host: str) -> asyncio.Transport:
         if self._tls is None:
             self._tls = authorities()
+        if plain.is_closing():  # it spoke, or left, before there was a handshake
+            raise ssl.SSLError("the server does not begin with a TLS handshake")
         try:
             loop = asyncio.get_running_loop()
             secured = await loop.start_tls(plain, protocol, self._tls, server_hostname=host.removesuffix("."))
