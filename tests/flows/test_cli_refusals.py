@@ -189,7 +189,13 @@ def test_a_log_of_no_known_format(gatebench, tmp_path):
     (tmp_path / "x.log").write_text("GET / HTTP/1.1\n")
     done = gatebench("capture", tmp_path / "x.log", "--out", tmp_path / "w.parquet")
     assert done.code == 2
-    assert "no known log format; known are litellm" in done.sentence
+    assert "no known log format; known are aiperf, azure, " in done.sentence
+
+
+def test_a_column_that_a_table_has_not(gatebench, tmp_path):
+    (tmp_path / "t.csv").write_text("when,in\n1,5\n")
+    done = gatebench("capture", tmp_path / "t.csv", "--out", tmp_path / "w.parquet", "--map", "time=wann")
+    assert (done.code, done.sentence) == (2, f"{tmp_path / 't.csv'} has no column wann; it has when, in")
 
 
 def test_broken_lines_are_listed_and_the_rest_is_captured(gatebench, tmp_path):
