@@ -35,13 +35,14 @@ from storage.records import (
     Word,
 )
 from storage.store import Book, wall_clock
-from tasks.alert import alert
+from tasks.alert import alert, change_words
 from tasks.characterise import characterise, part, resolve
 from tasks.fidelity import fidelity
-from tasks.judge import Judged, judge_tonight, remember, segments
+from tasks.judge import Judged, judge_tonight, segments
 from tasks.load.leg import ENGINE_VERSION
 from tasks.load.spec import LegSpec
 from tasks.publish import publish, report, view_of
+from tasks.remember import remember
 from tasks.report.headline import headline
 from tasks.summarise import summarise
 from tasks.workload import trace
@@ -235,10 +236,12 @@ class _Night:
             await self.legs.run(again)
             await summarise(self.plan, self.run_id)
             judged = await judge_tonight(self.plan, self.run_id, found, True)
-        if self.legs.stopped() is None and await asyncio.to_thread(
-            remember, self.run_id, found, judged.verdicts, self.settings
-        ):
-            say(f"entered the baseline, which now holds {judged.history_n + 1} nights")
+        if self.legs.stopped() is None:
+            kept = await remember(self.run_id, found, judged)
+            if kept.entered:
+                say(f"entered the baseline, which now holds {judged.history_n + 1} nights")
+            for change in kept.changes:
+                say(change_words(change))
         return judged
 
     def _confirming(self, setting: Setting, judged: Judged) -> list[LegSpec]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -57,7 +58,8 @@ order by m.started desc limit 1
 LAST_VERDICTS = """
 with nights as (
     select rs.run_id, r.started from run_segments rs join runs r using (run_id)
-    where rs.segment_id = $segment_id and r.scheduled and r.started < $before
+    where rs.segment_id = $segment_id and r.scheduled and r.started < $before and r.status = 'completed'
+          and r.verdict <> 'invalid'
     order by r.started desc limit $most
 )
 select n.run_id, v.target, v.series, v.metric, v.level, v.effect, v.lower, v.upper, v.p, v.detectable, v.verdict,
@@ -71,12 +73,7 @@ order by n.started, v.place
 def keep(con: Con, segment_id: str, run_id: str, step: Step) -> list[Change]:
     """Take the incidents of a segment one night on, in one transaction with what it changed. `step` is pure: the
     incidents that matter and the number of a new one -> those it touched and the changes."""
-    rows = con.execute(
-        SELECT + "where i.segment_id = $segment_id and (i.status in ('open', 'acknowledged') or i.last_run = $run_id)"
-        " order by i.opened_at, i.incident_id",
-        {"segment_id": segment_id, "run_id": run_id},
-    ).fetchall()
-    touched, changes = step([_incident(row) for row in rows], _next_id(con))
+    touched, changes = step(open_in(con, segment_id, run_id), _next_id(con))
     for incident in touched:
         put(con, incident)
     for change in changes:
@@ -103,12 +100,27 @@ def listed(con: Con, *, closed: bool) -> list[Incident]:
     return [_incident(row) for row in rows]
 
 
-def open_in(con: Con, segment_id: str) -> list[Incident]:
+def open_in(con: Con, segment_id: str, run_id: str | None = None) -> list[Incident]:
+    """Those that are open, and those that this run closed: the run was one of their nights."""
     rows = con.execute(
-        SELECT + "where i.segment_id = $segment_id and i.status in ('open', 'acknowledged') order by i.opened_at",
-        {"segment_id": segment_id},
+        SELECT + "where i.segment_id = $segment_id and (i.status in ('open', 'acknowledged') or i.last_run = $run_id)"
+        " order by i.opened_at, i.incident_id::bigint",
+        {"segment_id": segment_id, "run_id": run_id},
     ).fetchall()
     return [_incident(row) for row in rows]
+
+
+def acknowledge(con: Con, name: str, who: str, why: str, now: str) -> Incident:
+    """Somebody knows of it: said once, and its nights stay out of the baseline all the same."""
+    incident = find(con, name)
+    if incident.status not in OPEN:
+        raise UsageError(f"incident {name} is {incident.status} already; there is nothing to acknowledge")
+    if incident.status == "acknowledged":
+        return incident
+    known = replace(incident, status="acknowledged")
+    put(con, known)
+    say(con, Change(name, incident.segment_id, incident.last_run, "acknowledged", "", who, why, now, told=False))
+    return known
 
 
 def put(con: Con, incident: Incident) -> None:
@@ -153,7 +165,7 @@ def onset_of(con: Con, segment_id: str, metric: str, night: int, before: str) ->
 
 
 def last_verdicts(con: Con, segment_id: str, before: str, most: int) -> list[tuple[str, list[Verdict]]]:
-    """(run, verdicts of the segment) of the last scheduled nights of a segment, oldest first."""
+    """(run, verdicts of the segment) of the last scheduled, whole, valid nights of a segment, oldest first."""
     what = {"segment_id": segment_id, "before": in_utc(before), "most": most}
     found: dict[str, list[Verdict]] = {}
     for row in con.execute(LAST_VERDICTS, what).fetchall():

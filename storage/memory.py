@@ -5,13 +5,14 @@ Every function on a connection is one step inside a transaction of the book. Onl
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 import polars as pl
 
+from storage import incidents
 from storage.errors import UsageError
-from storage.records import Run, RunStatus, Verdict, Word
+from storage.records import Change, Incident, Run, RunStatus, Verdict, Word
 from storage.runs import find_run, in_utc
 from storage.segments import Segment, next_generation, segments_of
 
@@ -63,11 +64,12 @@ class BaselineEntry:
     said_at: str
 
 
-def may_enter(run: Run, verdicts: Sequence[Verdict], resumed: bool) -> bool:
-    """Does a run enter the baseline by itself? Scheduled, whole, not resumed, and every verdict `unchanged` or
-    `inconclusive: n nights`; anything else needs somebody's word."""
-    whole = run.status in (RunStatus.RUNNING, RunStatus.COMPLETED)
-    return run.scheduled and whole and not resumed and bool(verdicts) and all(_quiet(v) for v in verdicts)
+def may_enter(run: Run, verdicts: Sequence[Verdict], *, resumed: bool, quarantined: bool) -> bool:
+    """Does a run enter a segment's baseline by itself? Scheduled, whole, not resumed, outside an open incident of the
+    segment, and every verdict of the segment `unchanged` or `inconclusive: n nights`; anything else needs somebody's
+    word."""
+    whole = run.scheduled and run.status in (RunStatus.RUNNING, RunStatus.COMPLETED) and not resumed
+    return whole and not quarantined and bool(verdicts) and all(_quiet(v) for v in verdicts)
 
 
 def _quiet(verdict: Verdict) -> bool:
@@ -84,23 +86,53 @@ def enter(con: Con, segment_id: str, run_id: str, said: tuple[str, str, str]) ->
     return True
 
 
-def accept(con: Con, name: str, verdicts: Sequence[Verdict], said: tuple[str, str, str]) -> list[Segment]:
+def accept(
+    con: Con, name: str, verdicts: Sequence[Verdict], said: tuple[str, str, str], incident: Incident | None = None
+) -> list[Segment]:
     """Somebody says that this run is right; `said` = (who, why, when). The segments it is now in.
 
     Where it was judged regressed or improved, that is a change accepted: the next generation of the segment opens
-    with this run as its first night. Elsewhere the run joins the baseline it was judged against.
+    with this run as its first night, and the open incidents of the old one are closed. Elsewhere the run joins the
+    baseline it was judged against. With an `incident`, only its segment is looked at, and that is a change accepted.
     """
     run_id = find_run(con, name).run_id
     changed = {(v.target, v.series) for v in verdicts if v.verdict in (Word.REGRESSED, Word.IMPROVED)}
     accepted = []
     for segment in _judged_in(con, run_id):
+        if incident is not None and segment.segment_id != incident.segment_id:
+            continue
         home = segment
-        if (segment.target, segment.series) in changed:
+        if incident is not None or (segment.target, segment.series) in changed:
             home = next_generation(con, segment, run_id, said)
+            _close_incidents(con, segment, home, run_id, said)
         if _last_word(con, home.segment_id, run_id) not in ("accepted", "entered"):
             _say(con, home.segment_id, run_id, ("accepted", *said))
         accepted.append(home)
     return accepted
+
+
+def new_normal(con: Con, old: Segment, run_ids: Sequence[str], what: str, said: tuple[str, str, str]) -> Segment | None:
+    """The nights that were better, tonight last, are the first of the next generation. None if tonight opened it
+    before. `what`: how much better, in words."""
+    newest = con.execute("select max(generation) from segments where segment_key = $key", {"key": old.segment_key})
+    row = newest.fetchone()
+    if row is not None and row[0] != old.generation:
+        return None
+    home = next_generation(con, old, run_ids[-1], said)
+    for run_id in run_ids:
+        _say(con, home.segment_id, run_id, ("entered", *said))
+    incidents.say(con, Change(None, home.segment_id, run_ids[-1], "new_normal", what, *said, told=True))
+    return home
+
+
+def _close_incidents(con: Con, old: Segment, home: Segment, run_id: str, said: tuple[str, str, str]) -> None:
+    who, why, now = said
+    for incident in incidents.open_in(con, old.segment_id):
+        incidents.put(con, replace(incident, status="accepted", closed_at=now))
+        what = f"the new normal of {incident.target} {incident.series}, segment {home.segment_id}"
+        incidents.say(
+            con, Change(incident.incident_id, old.segment_id, run_id, "accepted", what, who, why, now, told=False)
+        )
 
 
 def reject(con: Con, name: str, said: tuple[str, str, str]) -> list[str]:
@@ -142,6 +174,16 @@ def history(con: Con, segment_ids: Sequence[str], before: str, limit: int) -> pl
     """
     what = {"segment_ids": list(segment_ids), "before": in_utc(before), "max_nights": limit, "metrics": JUDGED}
     return pl.DataFrame(con.sql(HISTORY, params=what))
+
+
+def carried(con: Con, segment_ids: Sequence[str], before: str, limit: int) -> pl.DataFrame:
+    """The same rows of the segments whose spread these carry over; none for segments that carry none."""
+    rows = con.execute(
+        "select distinct carried_from from segments where carried_from is not null "
+        "and segment_id in (select unnest($segment_ids::text[]))",
+        {"segment_ids": list(segment_ids)},
+    ).fetchall()
+    return history(con, [row[0] for row in rows], before, limit)
 
 
 def tonight(con: Con, run_id: str, attempt: str, night: int) -> pl.DataFrame:

@@ -29,6 +29,7 @@ from storage.records import (
     Verdict,
 )
 from storage.segments import Segment
+from storage.watch import Watch
 
 T = TypeVar("T")
 Con = duckdb.DuckDBPyConnection
@@ -59,6 +60,7 @@ class Book:
         self._now = now
         self._host = platform.node() if host is None else host
         self._connection = connection or Connection(path, wait_s)
+        self.watch = Watch(self._connection, now)  # incidents, drift and what new segments carry over
 
     def _do(self, work: Callable[[Con], T]) -> T:
         return self._connection.do(work)

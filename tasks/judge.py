@@ -2,17 +2,17 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 from prefect import task
 
 from config.plan import Plan
 from config.settings import Settings
-from storage.memory import may_enter
-from storage.records import CONTROL, Attempt, Leg, Series, Validity, Verdict, Word
+from storage.records import CONTROL, Attempt, Drift, Leg, Run, Series, Validity, Verdict, Word
 from storage.segments import Segment
 from storage.store import Book
+from tasks.stats.drift import cusum, raised
 from tasks.stats.gate import GateRules, candidates, judge, overall
 
 JUDGED = (Series.SWEEP, Series.REPLAY, Series.LOAD)
@@ -24,6 +24,8 @@ class Judged:
     history_n: int
     candidates: list[tuple[str, list[int]]]  # what to measure once more: target, levels (0: the replay)
     verdicts: list[Verdict]
+    drifts: list[Drift] = field(default_factory=list)
+    onsets: dict[tuple[str, str, str], str] = field(default_factory=dict)  # of an alarm: target, series, metric
 
 
 def segments(
@@ -56,15 +58,66 @@ def judge_run(plan: Plan, run_id: str, found: Sequence[Segment], settings: Setti
     tonight = int(last) + 1 if isinstance(last, int) else 0
     measured = book.tonight(run_id, night=tonight)
     series = {(s.target, s.series) for s in found}
-    verdicts = judge(
+    rules = GateRules(min_effect=plan.judge.min_effect)
+    gate = judge(
         history,
         _only(measured, series),
         confirm=_only(book.tonight(run_id, night=tonight, attempt=Attempt.CONFIRM), series) if confirmed else None,
         control=CONTROL,
-        rules=GateRules(min_effect=plan.judge.min_effect),
+        rules=rules,
     )
+    legs = book.legs(run_id)
+    watched = [s for s in found if run.scheduled and valid(legs, s)]
+    drifts = _drifts(history, measured, watched, run, plan, rules, book)
+    onsets = _onsets(drifts, watched, run, book)
+    verdicts = raised(gate, drifts, {key: started_at[:10] for key, started_at in onsets.items()})
     book.add_verdicts(run_id, verdicts)
-    return Judged(word(verdicts, book.legs(run_id)), nights, candidates(verdicts), verdicts)
+    return Judged(word(verdicts, legs), nights, candidates(gate), verdicts, drifts, onsets)
+
+
+def valid(legs: Sequence[Leg], segment: Segment) -> bool:
+    """Can what was measured of a segment be trusted?"""
+    mine = [leg for leg in legs if (leg.target, leg.series) == (segment.target, segment.series)]
+    return bool(mine) and all(leg.validity != Validity.INVALID for leg in mine)
+
+
+def _drifts(
+    history: pl.DataFrame,
+    measured: pl.DataFrame,
+    watched: Sequence[Segment],
+    run: Run,
+    plan: Plan,
+    rules: GateRules,
+    book: Book,
+) -> list[Drift]:
+    """What tonight adds to the sums of small moves, kept for the next night. Only a whole, valid, scheduled night adds
+    anything."""
+    series = {(s.target, s.series): s.segment_id for s in watched}
+    before = book.watch.drifts([s.segment_id for s in watched], before=run.started_at)
+    found = cusum(
+        _only(history, set(series)),
+        _only(measured, set(series)),
+        control=CONTROL,
+        before=before,
+        anchor=plan.judge.history,
+        rules=rules,
+    )
+    book.watch.add_drifts(run.run_id, [(series[d.target, d.series], d) for d in found])
+    return found
+
+
+def _onsets(
+    drifts: Sequence[Drift], watched: Sequence[Segment], run: Run, book: Book
+) -> dict[tuple[str, str, str], str]:
+    """started_at of the night on which each drift that alarms was last nothing."""
+    series = {(s.target, s.series): s.segment_id for s in watched}
+    found = {}
+    for drift in drifts:
+        if drift.alarm:
+            onset = book.watch.onset(series[drift.target, drift.series], drift, before=run.started_at)
+            if onset is not None:
+                found[drift.target, drift.series, drift.metric] = onset
+    return found
 
 
 def _only(frame: pl.DataFrame, series: set[tuple[str, str]]) -> pl.DataFrame:
@@ -79,16 +132,6 @@ def word(verdicts: Sequence[Verdict], legs: Sequence[Leg]) -> str:
     said = overall(list(verdicts))
     bad = any(leg.validity == Validity.INVALID and leg.target != CONTROL for leg in legs)
     return Word.INVALID if bad and said != Word.REGRESSED else said
-
-
-def remember(run_id: str, found: Sequence[Segment], verdicts: Sequence[Verdict], settings: Settings) -> bool:
-    """Let a quiet, valid, scheduled night into the baseline. True if it went in."""
-    book = Book(settings.book_path, settings.book_wait_s)
-    run = book.run(run_id)
-    valid = all(leg.validity != Validity.INVALID for leg in book.legs(run_id))
-    if not (valid and may_enter(run, verdicts, resumed=False)):
-        return False
-    return all(book.enter_baseline(s.segment_id, run_id, "gatebench", "a quiet scheduled night") for s in found)
 
 
 @task(name="judge", task_run_name="judge", retries=3, retry_delay_seconds=[1, 5, 15], retry_jitter_factor=0.5)

@@ -16,6 +16,8 @@ KINDS = {
     "regressed": "regressed",
     "slo": "objective broken",
     "invalid": "invalid measurement",
+    "fixed": "fixed",
+    "improved": "improved, the new normal",
 }
 # Key shapes: a prefix that services use, a bearer token, a JSON web token, user and password in a URL.
 SECRETS = re.compile(
@@ -44,12 +46,15 @@ def compose(
     against: Sequence[str],
     show: str,
     report: str | None = None,
+    incidents: Sequence[str] = (),
 ) -> Message:
-    """`kinds` from `should_alert`; `regressed` and `objectives`: one sentence each; `since`: the first night it was
-    seen, None: this one; `against`: the runs compared with, oldest first; `show`: the command."""
+    """`kinds` from `should_alert`; `regressed`, `objectives`, `incidents` (what became of them): one sentence each;
+    `since`: the first night it was seen, None: this one; `against`: the runs compared with, oldest first; `show`: the
+    command."""
     title = f"gatebench: {plan} {' and '.join(KINDS[kind] for kind in kinds)}"
     parts = [clean(headline)]
     parts += _group("Regressed", regressed) + _group("Objectives broken", objectives)
+    parts += ["\n".join(clean(line) for line in incidents[:MOST_LINES])] if incidents else []
     facts = [f"Since: {clean(since) if since else f'tonight, {clean(started_at)}'}"]
     if against:
         facts.append(f"Against: {_nights(against)}")

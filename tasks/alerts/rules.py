@@ -4,18 +4,32 @@ from collections.abc import Collection, Sequence
 
 from storage.records import RunStatus, SloResult, Word
 
-KINDS = ("failed", "regressed", "slo", "invalid")  # the order in which a message names them
+KINDS = ("failed", "regressed", "slo", "invalid", "fixed", "improved")  # the order in which a message names them
+NEWS = frozenset({"opened", "joined", "grew"})  # of an incident, each told once
 
 
 def should_alert(
-    on: Collection[str], *, verdict: str | None, status: str, slo_results: Sequence[SloResult] = ()
+    on: Collection[str],
+    *,
+    verdict: str | None,
+    status: str,
+    slo_results: Sequence[SloResult] = (),
+    changes: Collection[str] | None = None,
 ) -> list[str]:
     """The kinds among `on` that this run is, the gravest first; empty: no message. `slo` is a broken objective, or one
-    with nothing to judge it by, which never passes."""
+    with nothing to judge it by, which never passes.
+
+    `changes`: what the night did to incidents (`Change.action`): a regression is told when it opens one or makes it
+    worse, not again every night; whoever hears of it hears of its end (`fixed`) and of a new normal (`improved`) too.
+    None: a run that is no night, of which every regression is told.
+    """
     is_so = {
         "failed": status in (RunStatus.FAILED, RunStatus.INTERRUPTED),
-        "regressed": verdict == Word.REGRESSED,
+        "regressed": verdict == Word.REGRESSED if changes is None else bool(NEWS & set(changes)),
         "slo": any(result.ok is not True for result in slo_results),
         "invalid": verdict == Word.INVALID,
+        "fixed": changes is not None and "fixed" in changes,
+        "improved": changes is not None and "new_normal" in changes,
     }
-    return [kind for kind in KINDS if kind in on and is_so[kind]]
+    asked = {*on, *(("fixed", "improved") if "regressed" in on else ())}
+    return [kind for kind in KINDS if kind in asked and is_so[kind]]

@@ -68,14 +68,6 @@ def step(
     return touched, changes
 
 
-def acknowledged(incident: Incident, who: str, why: str, now: str) -> tuple[Incident, Change]:
-    """Somebody knows of it; the nights stay out of the baseline all the same."""
-    change = Change(
-        incident.incident_id, incident.segment_id, incident.last_run, "acknowledged", "", who, why, now, False
-    )
-    return replace(incident, status="acknowledged"), change
-
-
 def new_normal(nights: Sequence[Sequence[Verdict]]) -> str | None:
     """The family that was improved on the last IMPROVED_AFTER nights, each of which was worse in nothing; else None.
 

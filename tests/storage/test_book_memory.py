@@ -176,13 +176,15 @@ def test_another_machine_is_another_segment_with_no_history(book, one_night):
 
 def test_a_scheduled_quiet_whole_night_enters_by_itself_and_nothing_else_does(make_run, make_verdict):
     run, quiet = make_run(), [make_verdict("unchanged"), make_verdict("inconclusive", "2 nights")]
-    assert may_enter(run, quiet, resumed=False)
-    assert may_enter(run, [make_verdict("inconclusive", "inconclusive: 1 night; p95 is 30 % up")], resumed=False)
-    assert not may_enter(run, quiet, resumed=True)
-    assert not may_enter(run, [], resumed=False)
-    assert not may_enter(replace(run, scheduled=False), quiet, resumed=False)
+    assert may_enter(run, quiet, resumed=False, quarantined=False)
+    assert may_enter(
+        run, [make_verdict("inconclusive", "inconclusive: 1 night; p95 is 30 % up")], resumed=False, quarantined=False
+    )
+    assert not may_enter(run, quiet, resumed=True, quarantined=False)
+    assert not may_enter(run, [], resumed=False, quarantined=False)
+    assert not may_enter(replace(run, scheduled=False), quiet, resumed=False, quarantined=False)
     for status in ("interrupted", "cancelled", "failed"):
-        assert not may_enter(replace(run, status=status), quiet, resumed=False)
+        assert not may_enter(replace(run, status=status), quiet, resumed=False, quarantined=False)
     for verdict, reason in (
         ("regressed", ""),
         ("improved", ""),
@@ -190,4 +192,4 @@ def test_a_scheduled_quiet_whole_night_enters_by_itself_and_nothing_else_does(ma
         ("inconclusive", "control moved by 8 %"),
         ("inconclusive", "candidate"),
     ):
-        assert not may_enter(run, [*quiet, make_verdict(verdict, reason)], resumed=False)
+        assert not may_enter(run, [*quiet, make_verdict(verdict, reason)], resumed=False, quarantined=False)

@@ -1,0 +1,90 @@
+"""The part of the book that goes on from night to night: incidents, drift, and what a new segment carries over."""
+
+from collections.abc import Callable, Sequence
+
+import duckdb
+import polars as pl
+
+from storage import incidents, memory
+from storage.connection import Connection
+from storage.errors import UsageError
+from storage.incidents import Step
+from storage.records import Change, Drift, Incident, Verdict
+from storage.segments import Segment
+
+Con = duckdb.DuckDBPyConnection
+
+
+class Watch:
+    """`Book.watch`. Each method is one short transaction; raises as the book does, UsageError for an incident that is
+    not there."""
+
+    def __init__(self, connection: Connection, now: Callable[[], str]) -> None:
+        self._do = connection.do
+        self._now = now
+
+    # incidents
+
+    def keep(self, segment_id: str, run_id: str, step: Step) -> list[Change]:
+        """See `incidents.keep`."""
+        return self._do(lambda con: incidents.keep(con, segment_id, run_id, step))
+
+    def acknowledge(self, name: str, who: str, why: str) -> Incident:
+        return self._do(lambda con: incidents.acknowledge(con, name, who, why, self._now()))
+
+    def accept(self, name: str, who: str, why: str) -> list[Segment]:
+        """The last run in which it was seen is the first night of a new segment; every incident of the old one ends."""
+
+        def work(con: Con) -> list[Segment]:
+            incident = incidents.find(con, name)
+            if incident.status not in incidents.OPEN:
+                raise UsageError(f"incident {name} is {incident.status} already; there is nothing to accept")
+            return memory.accept(con, incident.regressed_run, [], (who, why, self._now()), incident)
+
+        return self._do(work)
+
+    def incident(self, name: str) -> Incident:
+        return self._do(lambda con: incidents.find(con, name))
+
+    def incidents(self, *, closed: bool = False) -> list[Incident]:
+        """The newest first."""
+        return self._do(lambda con: incidents.listed(con, closed=closed))
+
+    def open_in(self, segment_id: str, run_id: str | None = None) -> list[Incident]:
+        """Those that keep a run out of its segment's baseline: open ones, and one that this run closed."""
+        return self._do(lambda con: incidents.open_in(con, segment_id, run_id))
+
+    def changes(self, *, incident_id: str | None = None, run_id: str | None = None) -> list[Change]:
+        """Of an incident, or what a run brought about."""
+        return self._do(lambda con: incidents.changes_of(con, incident_id=incident_id, run_id=run_id))
+
+    # drift
+
+    def add_drifts(self, run_id: str, found: Sequence[tuple[str, Drift]]) -> None:
+        """(segment, where it stands) of a scheduled night; replaces what the run had."""
+        self._do(lambda con: incidents.put_drifts(con, run_id, found))
+
+    def drifts(self, segment_ids: Sequence[str], *, before: str, most: int = 60) -> list[Drift]:
+        """Where the last nights left each segment, oldest first."""
+        return self._do(lambda con: incidents.drifts(con, segment_ids, before, most))
+
+    def onset(self, segment_id: str, drift: Drift, *, before: str) -> str | None:
+        """started_at of the night on which a drift was last nothing."""
+        number = drift.onset
+        if number is None:
+            return None
+        return self._do(lambda con: incidents.onset_of(con, segment_id, drift.metric, number, before))
+
+    # segments
+
+    def carried(self, segment_ids: Sequence[str], *, before: str, limit: int = 30) -> pl.DataFrame:
+        """The nights whose spread these segments carry over, as rows for the gate."""
+        return self._do(lambda con: memory.carried(con, segment_ids, before, limit))
+
+    def new_normal(self, old: Segment, run_ids: Sequence[str], what: str, why: str) -> Segment | None:
+        """See `memory.new_normal`."""
+        return self._do(lambda con: memory.new_normal(con, old, run_ids, what, ("gatebench", why, self._now())))
+
+    def last_verdicts(self, segment_id: str, *, before: str, most: int) -> list[tuple[str, list[Verdict]]]:
+        """Of the last whole, valid, scheduled nights of a segment, oldest first."""
+        return self._do(lambda con: incidents.last_verdicts(con, segment_id, before, most))
