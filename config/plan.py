@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -273,10 +273,17 @@ class Workers(Part):
     """How many worker processes send one leg together. Which machines they run on is a fact of the machine:
     GATEBENCH_DASK_SCHEDULER, else this one."""
 
-    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
+    workers: Literal["auto"] | int = Field(
         "auto",
         description="auto: in an open loop as many as keep each below half of its calibrated ceiling, else one",
     )
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _some(cls, value: object) -> object:
+        if value != "auto" and not (type(value) is int and 1 <= value <= 256):
+            raise ValueError(f'{value!r}: write a number from 1 to 256, or "auto"')
+        return value
 
     @property
     def count(self) -> int | None:

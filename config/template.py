@@ -68,6 +68,9 @@ window_s = 10
 # request = 0.0                     # dollars for each accepted request
 # [prices."*"]                      # every other model
 
+# [fleet]                           # for rates beyond one process; other machines: GATEBENCH_DASK_SCHEDULER
+# workers = 2                       # absent: as many as keep each below half of its calibrated ceiling
+
 [judge]
 min_effect = 0.03                   # smaller changes are never called regressed
 

@@ -80,6 +80,16 @@ def test_too_few_requests_are_told_how_many_would_do():
     assert make_plan(plan, "p").sweep.requests_per_leg == 200
 
 
+def test_workers_are_a_number_or_auto():
+    raw = {"targets": [TARGET]}
+    assert make_plan(raw, "p.toml").fleet.count is None
+    assert make_plan({**raw, "fleet": {"workers": "auto"}}, "p.toml").fleet.count is None
+    assert make_plan({**raw, "fleet": {"workers": 4}}, "p.toml").fleet.count == 4
+    for wrong in (0, 257, "many"):
+        said = refused({**raw, "fleet": {"workers": wrong}})
+        assert said == f'p.toml: fleet.workers: {wrong!r}: write a number from 1 to 256, or "auto"'
+
+
 def test_levels_are_put_in_order():
     assert make_plan({"targets": [TARGET], "sweep": {"levels": [10, 1, 5]}}, "p").sweep.levels == (1, 5, 10)
 
