@@ -75,7 +75,10 @@ class WireTransport(httpx.AsyncBaseTransport):
         task.add_done_callback(lambda _: self._connecting.pop(exchange, None))
 
     def release(self, origin: Origin, connection: Connection) -> None:
-        self._idle.setdefault(origin, []).append(connection)
+        idle = self._idle.get(origin)
+        if idle is None:
+            idle = self._idle[origin] = []
+        idle.append(connection)
 
     def settle(self, exchange: Exchange) -> None:
         """The exchange ended and was read."""
