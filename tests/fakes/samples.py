@@ -1,0 +1,38 @@
+"""Requests of a leg, written out."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from storage.files import polars_schema
+from storage.records import Health, Leg
+
+MS = 1_000_000
+QUIET = Health(0.1, 0.2, 0.3, 0.1, 0.1, None, None, 0, None, None)
+
+
+def leg(leg_id: str, **changes: Any) -> Leg:
+    facts: dict[str, Any] = {
+        "run_id": "r", "trial_id": "t", "leg_id": leg_id, "attempt": "first", "block": 1, "target": "gw",
+        "series": "sweep", "level": 2, "loop": "closed", "stream": True, "url": "http://127.0.0.1:1/v1", "model": "m",
+        "seed": 1, "workload_id": "w", "started_at": "2026-11-24T00:00:00+00:00", "duration_s": 1.0, "scheduled": 1,
+        "rows": 1, "measured": 1, "ok": 1, "failed": {}, "dropped": 0, "lost": 0, "validity": "valid", "reasons": [],
+        "stopped": None, "health": QUIET,
+    }  # fmt: skip
+    return Leg(**{**facts, **changes})
+
+
+def rows(leg_id: str, latencies_ms: list[float], **columns: Any) -> pl.DataFrame:
+    """Requests of one leg, one after the other from 0; `columns` overrides any column with a value or a list."""
+    n = len(latencies_ms)
+    ends = np.cumsum(np.array(latencies_ms) * MS).astype(int).tolist()
+    starts = [end - int(latency * MS) for end, latency in zip(ends, latencies_ms, strict=True)]
+    values: dict[str, Any] = {
+        "leg_id": leg_id, "trial_id": "t", "attempt": "first", "block": 1, "target": "gw", "level": 2,
+        "seq": list(range(n)), "phase": "measured", "intended_ns": starts, "sent_ns": starts, "end_ns": ends,
+        "stream": True, "status": 200, "model_asked": "m", **columns,
+    }  # fmt: skip
+    schema = polars_schema()
+    full = {name: value if isinstance(value := values.get(name), list) else [value] * n for name in schema}
+    return pl.DataFrame(full, schema=schema)
