@@ -24,6 +24,7 @@ class Judged:
     history_n: int
     candidates: list[tuple[str, list[int]]]  # what to measure once more: target, levels (0: the replay)
     verdicts: list[Verdict]
+    reason: str | None = None  # of the whole, where it is not that of a verdict
     drifts: list[Drift] = field(default_factory=list)
     onsets: dict[tuple[str, str, str], str] = field(default_factory=dict)  # of an alarm: target, series, metric
 
@@ -58,17 +59,19 @@ def judge_run(plan: Plan, run_id: str, found: Sequence[Segment], settings: Setti
     tonight = int(last) + 1 if isinstance(last, int) else 0
     measured = book.tonight(run_id, night=tonight)
     series = {(s.target, s.series) for s in found}
+    carried = book.watch.carried([s.segment_id for s in found], before=run.started_at, limit=plan.judge.history)
     rules = GateRules(min_effect=plan.judge.min_effect)
     gate = judge(
         history,
         _only(measured, series),
         confirm=_only(book.tonight(run_id, night=tonight, attempt=Attempt.CONFIRM), series) if confirmed else None,
         control=CONTROL,
+        carried=carried,
         rules=rules,
     )
     legs = book.legs(run_id)
     watched = [s for s in found if run.scheduled and valid(legs, s)]
-    drifts = _drifts(history, measured, watched, run, plan, rules, book)
+    drifts = _drifts(history, measured, carried, watched, run, plan, rules, book)
     onsets = _onsets(drifts, watched, run, book)
     verdicts = raised(gate, drifts, {key: started_at[:10] for key, started_at in onsets.items()})
     book.add_verdicts(run_id, verdicts)
@@ -84,6 +87,7 @@ def valid(legs: Sequence[Leg], segment: Segment) -> bool:
 def _drifts(
     history: pl.DataFrame,
     measured: pl.DataFrame,
+    carried: pl.DataFrame,
     watched: Sequence[Segment],
     run: Run,
     plan: Plan,
@@ -99,6 +103,7 @@ def _drifts(
         _only(measured, set(series)),
         control=CONTROL,
         before=before,
+        carried=carried,
         anchor=plan.judge.history,
         rules=rules,
     )

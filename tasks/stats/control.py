@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.stats.nights import Cell, Floats, Nights
+from tasks.stats.nights import Carried, Cell, Floats, Nights
 from tasks.stats.rules import GateRules
 
 
@@ -18,20 +18,21 @@ class Luck:
     past: Floats  # the control's deviation from its usual self, a night; nan: not measured
     tonight: float  # to take off tonight
     again: float  # to take off the second measurement
+    carried: Floats  # as `past`, of the nights of the segment before
 
     def confirm_p(self, rules: GateRules) -> float:
         """What a second measurement must reach: less is enough where the luck that both share has been taken off."""
         return rules.confirm_p if self.beta > 0 else rules.confirm_p_alone
 
 
-def luck(cells: Sequence[Cell], nights: Nights, rules: GateRules) -> Luck:
+def luck(cells: Sequence[Cell], nights: Nights, rules: GateRules, carried: Carried) -> Luck:
     """beta times the control's deviation; but a control that is slower than its limit is taken off whole.
 
     The slope is flattened by the control's own noise, which is small beside such a move, and below `control_from`
     nights there is none: what is left of a slow machine must accuse nobody (measured: a third of all false alarms).
     A second measurement without a control (a replay's) is taken for the same machine as the first.
     """
-    beta = slope(cells, nights, rules)
+    beta = slope(cells, nights, rules, carried)
     limit = _limit(nights, rules)
 
     def off(x: float) -> float:
@@ -40,7 +41,7 @@ def luck(cells: Sequence[Cell], nights: Nights, rules: GateRules) -> Luck:
         return x if limit is not None and x > limit else beta * x
 
     again = nights.control_tonight if math.isnan(nights.control_again) else nights.control_again
-    return Luck(beta, nights.control_past, off(nights.control_tonight), off(again))
+    return Luck(beta, nights.control_past, off(nights.control_tonight), off(again), carried.control_past)
 
 
 def moved(nights: Nights, rules: GateRules) -> float | None:
@@ -59,23 +60,31 @@ def _limit(nights: Nights, rules: GateRules) -> float | None:
     return max(rules.control_sd * spread, math.log1p(rules.control_least))
 
 
-def slope(cells: Sequence[Cell], nights: Nights, rules: GateRules) -> float:
+def slope(cells: Sequence[Cell], nights: Nights, rules: GateRules, carried: Carried) -> float:
     """OLS slope of the cells on the control, pooled over the cells of one target and series, clipped to [0, 1].
 
-    0 below `control_from` nights and without a control: a slope guessed early costs more power than it saves.
+    Nights of the segment before count too, each about the mean of its segment. 0 below `control_from` nights and
+    without a control: a slope guessed early costs more power than it saves.
     """
-    x = nights.control_past
-    if int((~np.isnan(x)).sum()) < rules.control_from or math.isnan(nights.control_tonight):
+    if math.isnan(nights.control_tonight):
         return 0.0
     up, down = 0.0, 0.0
     for cell in cells:
-        both = ~np.isnan(cell.past) & ~np.isnan(x)
-        if int(both.sum()) < rules.control_from:
-            continue
-        dx = x[both] - x[both].mean()
-        up += float(dx @ (cell.past[both] - cell.past[both].mean()))
-        down += float(dx @ dx)
+        parts = [_products(cell.past, nights.control_past), _products(carried.of(cell), carried.control_past)]
+        if sum(n for n, _, _ in parts) >= rules.control_from:
+            up += sum(xy for _, xy, _ in parts)
+            down += sum(xx for _, _, xx in parts)
     return min(1.0, max(0.0, up / down)) if down > 0 else 0.0
+
+
+def _products(y: Floats, x: Floats) -> tuple[int, float, float]:
+    """(nights, Σ dx·dy, Σ dx²) over the nights that have both."""
+    both = ~np.isnan(y) & ~np.isnan(x)
+    n = int(both.sum())
+    if not n:
+        return 0, 0.0, 0.0
+    dx = x[both] - x[both].mean()
+    return n, float(dx @ (y[both] - y[both].mean())), float(dx @ dx)
 
 
 def adjust(y: Floats, x: Floats, beta: float) -> Floats:

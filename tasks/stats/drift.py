@@ -15,7 +15,7 @@ import polars as pl
 from storage.records import Drift, Verdict, Word
 from tasks.stats.control import luck
 from tasks.stats.hypotheses import Hypothesis, hypotheses
-from tasks.stats.nights import ERRORS, Floats, arrange
+from tasks.stats.nights import ERRORS, Floats, Nights, arrange
 from tasks.stats.rules import GateRules
 
 Key = tuple[str, str, str]  # target, series, metric
@@ -40,6 +40,7 @@ def cusum(
     *,
     control: str | None = None,
     before: Sequence[Drift] = (),
+    carried: pl.DataFrame | None = None,
     anchor: int = 30,
     rules: GateRules = GateRules(),  # noqa: B008 - frozen
     drift: DriftRules = DriftRules(),
@@ -49,6 +50,7 @@ def cusum(
     Frames as the gate's. The first `anchor` nights of `history` are what is compared with; its other nights, and those
     of `tonight` (one or more), are added one after the other. `before`: what earlier nights came to, oldest first, for
     a caller who keeps it: then `history` is the anchor alone, and a night costs the same however many came before.
+    `carried`: as the gate's.
     Nothing for a metric that was not measured tonight, or whose anchor is shorter than `least_nights`.
     """
     known = _nights(history)
@@ -56,12 +58,13 @@ def cusum(
     stands: dict[Key, list[Drift]] = {}
     for one in before:
         stands.setdefault((one.target, one.series, one.metric), []).append(one)
+    old = arrange(carried if carried is not None else history.clear(), history.clear(), None, control)
     frozen = history.filter(pl.col("night") <= last) if known else history
     since = [(history, night) for night in known if night > last] + [(tonight, night) for night in _nights(tonight)]
     found: list[Drift] = []
     for frame, night in since:
         found = []
-        for target, test in _means(frozen, frame.filter(pl.col("night") == night), control, rules, drift):
+        for target, test in _means(frozen, frame.filter(pl.col("night") == night), control, old, rules, drift):
             mine = stands.setdefault((target, test.series, test.metric), [])
             mine.append(_step(target, test, night, mine, drift))
             found.append(mine[-1])
@@ -108,7 +111,12 @@ def _nights(frame: pl.DataFrame) -> list[int]:
 
 
 def _means(
-    frozen: pl.DataFrame, night: pl.DataFrame, control: str | None, rules: GateRules, drift: DriftRules
+    frozen: pl.DataFrame,
+    night: pl.DataFrame,
+    control: str | None,
+    old: Nights,
+    rules: GateRules,
+    drift: DriftRules,
 ) -> list[tuple[str, Hypothesis]]:
     """The means over levels of each target and series, with the machine's luck taken off as the gate does."""
     nights = arrange(frozen, night, None, control)
@@ -116,7 +124,8 @@ def _means(
     for target, cells in nights.targets.items():
         for series in dict.fromkeys(cell.series for cell in cells):
             mine = [cell for cell in cells if cell.series == series and cell.metric != ERRORS]
-            tests = hypotheses(mine, luck(mine, nights, rules), rules)
+            carried = old.carried(target)
+            tests = hypotheses(mine, luck(mine, nights, rules, carried), rules, carried)
             levels = {m: sum(t.metric == m for t in tests) for m in {t.metric for t in tests}}
             found += [(target, t) for t in tests if t.level is None or levels[t.metric] == 1]
     return [

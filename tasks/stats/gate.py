@@ -35,21 +35,26 @@ def judge(
     *,
     confirm: pl.DataFrame | None = None,
     control: str | None = None,
+    carried: pl.DataFrame | None = None,
     rules: GateRules = GateRules(),  # noqa: B008 - frozen
 ) -> list[Verdict]:
     """One verdict a cell and a mean over levels, for every target but the control.
 
     Rows: night, target, series, level, metric, value (seconds, requests a second; for `errors` the failures), n.
-    `confirm`: the candidates measured once more; None: a candidate comes back inconclusive.
+    `confirm`: the candidates measured once more; None: a candidate comes back inconclusive. `carried`: rows of the
+    nights of the segment before (before an accepted change, or on the machine before): while the segment is young they
+    say how much its cells spread, though not where they lie.
     """
     nights = arrange(history, tonight, confirm, control)
+    before = arrange(carried if carried is not None else history.clear(), history.clear(), None, control)
     away = moved(nights, rules)
     found: list[Verdict] = []
     for target, cells in nights.targets.items():
         tests: list[Hypothesis] = []
         for series in dict.fromkeys(cell.series for cell in cells):
             mine = [cell for cell in cells if cell.series == series and cell.metric != ERRORS]
-            tests += hypotheses(mine, luck(mine, nights, rules), rules)
+            old = before.carried(target)
+            tests += hypotheses(mine, luck(mine, nights, rules, old), rules, old)
         found += _family(target, tests, away, confirmed=confirm is not None, rules=rules)
         errors = [cell for cell in cells if cell.metric == ERRORS]
         for cell in errors:
@@ -99,10 +104,15 @@ def _family(
         word, reason = Word.UNCHANGED, ""
         if up[k] and math.expm1(test.effect) >= rules.min_effect:
             word, reason = _decide(test, Word.REGRESSED, confirmed, rules)
-        elif away is None and down[k] and math.expm1(-test.effect) >= rules.min_effect:
+        elif away is None and down[k] and _is_better(test, rules):
             word, reason = _decide(test, Word.IMPROVED, confirmed, rules)
         found.append(_not_quiet(_verdict(target, test, p[k], len(p), word, reason, rules), away))
     return found
+
+
+def _is_better(test: Hypothesis, rules: GateRules) -> bool:
+    """Not against the one or two first nights of a segment: those were chosen for being slow."""
+    return test.nights >= rules.least_nights and math.expm1(-test.effect) >= rules.min_effect
 
 
 def _not_quiet(verdict: Verdict, away: float | None) -> Verdict:

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.special import stdtr
 
 from tasks.stats.control import Luck, adjust
-from tasks.stats.moderate import Expected, level, mean_over_levels, own
-from tasks.stats.nights import Cell, Floats
+from tasks.stats.moderate import Expected, level, mean_over_levels, with_carried
+from tasks.stats.nights import Carried, Cell, Floats
 from tasks.stats.rules import GateRules
 
 
@@ -44,13 +44,14 @@ def worse_p(effect: float, expected: Expected) -> float:
     return float(stdtr(expected.df, -effect / expected.sd))
 
 
-def hypotheses(cells: Sequence[Cell], luck: Luck, rules: GateRules) -> list[Hypothesis]:
-    """Of the cells of one target and series, the machine's luck taken off."""
+def hypotheses(cells: Sequence[Cell], luck: Luck, rules: GateRules, carried: Carried) -> list[Hypothesis]:
+    """Of the cells of one target and series, the machine's luck taken off. `carried`: the nights of the segment
+    before, whose spread counts until the cells have nights enough of their own."""
     found: list[Hypothesis] = []
     for metric in dict.fromkeys(cell.metric for cell in cells):
         group = [cell for cell in cells if cell.metric == metric]
-        lines = [_without(cell, luck) for cell in group]
-        expected = _of_levels([line.past for line in lines], rules.prior_cv[metric], rules)
+        lines = [_without(cell, luck, carried.of(cell)) for cell in group]
+        expected = _of_levels(lines, rules.prior_cv[metric], rules)
         tests: list[tuple[int | None, _Line, Expected | None, Expected | None]]
         tests = [(cell.level, line, e, e) for cell, line, e in zip(group, lines, expected, strict=True)]
         if len(group) > 1:
@@ -62,26 +63,34 @@ def hypotheses(cells: Sequence[Cell], luck: Luck, rules: GateRules) -> list[Hypo
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """y of the nights, of tonight and of the second measurement, the machine's luck taken off."""
+    """y of the nights, of tonight, of the second measurement and of the nights of the segment before, the machine's
+    luck taken off."""
 
     past: Floats
     tonight: float
     again: float
+    carried: Floats
 
 
-def _without(cell: Cell, luck: Luck) -> _Line:
-    return _Line(adjust(cell.past, luck.past, luck.beta), cell.tonight - luck.tonight, cell.again - luck.again)
+def _without(cell: Cell, luck: Luck, carried: Floats) -> _Line:
+    return _Line(
+        adjust(cell.past, luck.past, luck.beta),
+        cell.tonight - luck.tonight,
+        cell.again - luck.again,
+        adjust(carried, luck.carried, luck.beta),
+    )
 
 
-def _of_levels(past: Sequence[Floats], cv: float, rules: GateRules) -> list[Expected | None]:
-    owns = [own(y, rules) for y in past]
+def _of_levels(lines: Sequence[_Line], cv: float, rules: GateRules) -> list[Expected | None]:
+    owns = [with_carried(line.past, line.carried, rules) for line in lines]
     known = [o.variance for o in owns if o is not None]
     peers = sum(known) / len(known) if known else 0.0
     return [level(o, peers, cv, rules) if o is not None and o.nights >= rules.least_nights else None for o in owns]
 
 
-def _of_mean(past: Floats, cv: float, rules: GateRules) -> Expected | None:
-    o = own(past, rules)
+def _of_mean(lines: Sequence[_Line], cv: float, rules: GateRules) -> Expected | None:
+    past = np.mean([line.past for line in lines], axis=0)
+    o = with_carried(past, np.mean([line.carried for line in lines], axis=0), rules)
     return mean_over_levels(o, cv, rules) if o is not None and o.nights >= rules.least_nights else None
 
 
@@ -90,17 +99,17 @@ def _mean(
 ) -> tuple[_Line, Expected | None, Expected | None]:
     """The mean over levels; where only some were measured again, the second look is at the mean over those, on their
     own history."""
-    past = np.mean([line.past for line in lines], axis=0)
-    expected = _of_mean(past, cv, rules)
+    expected = _of_mean(lines, cv, rules)
     seen = [k for k, line in enumerate(lines) if not math.isnan(line.again)]
     if len(seen) == len(lines):
         second = expected
     elif len(seen) > 1:
-        second = _of_mean(np.mean([lines[k].past for k in seen], axis=0), cv, rules)
+        second = _of_mean([lines[k] for k in seen], cv, rules)
     else:
         second = of_levels[seen[0]] if seen else None
     again = float(np.mean([lines[k].again for k in seen])) if seen else math.nan
-    return _Line(past, float(np.mean([line.tonight for line in lines])), again), expected, second
+    past, carried = (np.mean([getattr(line, name) for line in lines], axis=0) for name in ("past", "carried"))
+    return _Line(past, float(np.mean([line.tonight for line in lines])), again, carried), expected, second
 
 
 def _hypothesis(

@@ -12,12 +12,14 @@ LEAST_SD = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """What the cell's nights say by themselves, outlying nights dropped."""
+    """What the cell's nights say by themselves, outlying nights dropped. With a spread that was carried over, `nights`
+    and `df` count the nights of both, `mean` and `n` the cell's own alone."""
 
     mean: float
     variance: float
     n: int
     nights: int  # before any was dropped
+    df: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +35,33 @@ class Expected:
 def own(past: Floats, rules: GateRules) -> Own | None:
     """Hampel's rule (|y − median| > 3.5 · 1.4826 · MAD is dropped), then mean and variance. None without two nights."""
     known = past[~np.isnan(past)]
+    return _own(known, rules) if len(known) >= 2 else None
+
+
+def with_carried(past: Floats, carried: Floats, rules: GateRules) -> Own | None:
+    """Location from the cell's own nights, variance pooled with that of the segment before (each about its own mean).
+
+    Until there are `many_nights` of its own; from one night on, whose luck √(1 + 1/n) accounts for. As `own` where too
+    little is carried to tell a spread.
+    """
+    known = past[~np.isnan(past)]
+    old = own(carried, rules)
+    if old is None or old.nights < rules.carried_nights or not 1 <= len(known) < rules.many_nights:
+        return own(past, rules)
+    mine = _own(known, rules) if len(known) > 1 else Own(float(known[0]), 0.0, 1, 1, 0.0)
+    df = mine.df + old.df
+    variance = (mine.df * mine.variance + old.df * old.variance) / df
+    return Own(mine.mean, variance, mine.n, mine.nights + old.nights, df)
+
+
+def _own(known: Floats, rules: GateRules) -> Own:
     nights = len(known)
-    if nights < 2:
-        return None
     if nights >= rules.hampel_from:
         away = np.abs(known - np.median(known))
         mad = float(np.median(away))
         if mad > 0:
             known = known[away <= rules.hampel_k * 1.4826 * mad]
-    return Own(float(known.mean()), float(known.var(ddof=1)), len(known), nights)
+    return Own(float(known.mean()), float(known.var(ddof=1)), len(known), nights, len(known) - 1.0)
 
 
 def level(cell: Own, peers: float, cv: float, rules: GateRules) -> Expected:
@@ -62,8 +82,7 @@ def mean_over_levels(cell: Own, cv: float, rules: GateRules) -> Expected:
 
 
 def _moderated(cell: Own, s0: float, d0: float) -> Expected:
-    df = cell.n - 1
-    variance = (d0 * s0 + df * cell.variance) / (d0 + df)
+    variance = (d0 * s0 + cell.df * cell.variance) / (d0 + cell.df)
     # A history without any spread has no sd to divide by: an equal night is then p = .5, any other a sure move.
     sd = max(float(np.sqrt(variance * (1 + 1 / cell.n))), LEAST_SD)
-    return Expected(cell.mean, sd, d0 + df, cell.nights)
+    return Expected(cell.mean, sd, d0 + cell.df, cell.nights)

@@ -1,6 +1,6 @@
 """Gate rows -> arrays of nights. The only place where the gate touches a frame."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -29,6 +29,10 @@ class Cell:
     again: float
     again_n: float
 
+    @property
+    def address(self) -> tuple[str, str, int]:
+        return self.series, self.metric, self.level
+
 
 @dataclass(frozen=True, slots=True)
 class Nights:
@@ -37,6 +41,22 @@ class Nights:
     control_past: Floats  # deviation of the control from its usual self, a night; nan: not measured
     control_tonight: float
     control_again: float
+
+    def carried(self, target: str) -> "Carried":
+        """These nights as what a later segment of the target carries over."""
+        return Carried({cell.address: cell.past for cell in self.targets.get(target, [])}, self.control_past)
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """Nights of the segment before: they say how much a cell spreads, not where it lies."""
+
+    past: dict[tuple[str, str, int], Floats] = field(default_factory=dict)  # series, metric, level -> y
+    control_past: Floats = field(default_factory=lambda: np.empty(0))
+
+    def of(self, cell: Cell) -> Floats:
+        """nan throughout: nothing is carried for this cell."""
+        return self.past.get(cell.address, np.full(len(self.control_past), np.nan))
 
 
 def arrange(history: pl.DataFrame, tonight: pl.DataFrame, confirm: pl.DataFrame | None, control: str | None) -> Nights:

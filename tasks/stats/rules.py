@@ -13,6 +13,7 @@ class GateRules:
     confirm_p_alone: float = 0.004  # the same where no control takes the machine's luck off: both looks share that luck
     least_nights: int = 3  # below: no statistical gate
     many_nights: int = 20  # from here the cells' own spread leads, below the prior does
+    carried_nights: int = 10  # least nights of the segment before whose spread a new one carries over
     hampel_from: int = 8  # nights, from which outlying nights are dropped
     hampel_k: float = 3.5
     few_df: float = 8.0  # weight of the prior variance below `many_nights`, in degrees of freedom
