@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help quickstart test lint bench soak clean
+.PHONY: help quickstart test coverage lint bench soak clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -14,6 +14,12 @@ quickstart: $(VENV)/.run ## Set up, and show the product in a few minutes, offli
 
 test: $(VENV)/.dev ## Set up, and run the tests
 	$(BIN)/python -m pytest
+
+coverage: $(VENV)/.dev ## Which lines of the instrument no test runs; fails below 95 %
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest tests/load
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 lint: $(VENV)/.dev ## ruff and mypy
 	$(BIN)/ruff check .
