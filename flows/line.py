@@ -23,7 +23,8 @@ from flows.legs import Legs
 from flows.listen import say
 from flows.order import Order
 from flows.outcome import Outcome, exit_code
-from flows.specs import Setting, load_spec, plan_digest, replay_spec, streams, sweep_specs
+from flows.pairing import side_by_side
+from flows.specs import Setting, load_spec, paired_specs, plan_digest, replay_spec, streams, sweep_specs
 from storage.errors import GatebenchError
 from storage.files import RunFiles, new_run_id
 from storage.machine import environment, fingerprint
@@ -206,7 +207,7 @@ class _Night:
         if self.order.load is not None:
             specs += [load_spec(setting, target, self.order.load) for target in self.plan.targets]
         if self.order.sweep:
-            specs += sweep_specs(setting)
+            specs += paired_specs(setting) if self.order.compare else sweep_specs(setting)
         return specs
 
     def _replay(self, setting: Setting, name: str, attempt: str) -> LegSpec:
@@ -219,6 +220,8 @@ class _Night:
     # --- judging and telling
 
     async def _judge(self, setting: Setting, run: Run, workload_id: str) -> Judged | None:
+        if self.order.compare:
+            return await side_by_side(self.legs)
         if not self.order.judge:
             return None
         digests = {

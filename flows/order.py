@@ -18,3 +18,4 @@ class Order:
     sweep: bool = False
     load: Load | None = None
     judge: bool = False
+    compare: bool = False  # the sweep's targets against each other, side by side; the first is the baseline

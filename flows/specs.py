@@ -71,6 +71,31 @@ def sweep_specs(
     return legs
 
 
+def paired_specs(
+    setting: Setting, cells: Sequence[tuple[str, int]] | None = None, attempt: str = Attempt.FIRST
+) -> list[LegSpec]:
+    """Targets that are compared: every block is one seeded random pass over the levels, and at each level the targets
+    are measured straight after one another. Who goes first goes round from block to block, so that nobody always
+    follows the same one. Requests, their order and their sizes are the same for all but the salt of their prompts.
+
+    `cells` restricts it to some (target, level), as a confirm does.
+    """
+    plan = setting.plan
+    targets = [target_spec(target) for target in plan.targets]
+    control = control_spec(setting)
+    legs = []
+    drawn = {level: random.Random(f"{plan.seed}/{attempt}/{level}").randrange(10**6) for level in plan.sweep.levels}
+    for block in range(1, plan.sweep.blocks + 1):
+        levels = list(plan.sweep.levels)
+        random.Random(f"{plan.seed}/{attempt}/{block}").shuffle(levels)
+        for level in levels:
+            here = [t for t in targets if cells is None or (t.name, level) in cells]
+            here += [control] if control is not None and here else []
+            first = (drawn[level] + block) % max(1, len(here))
+            legs += [_sweep_leg(setting, t, level, block, attempt) for t in here[first:] + here[:first]]
+    return legs
+
+
 def _sweep_leg(setting: Setting, target: TargetSpec, level: int, block: int, attempt: str) -> LegSpec:
     sweep = setting.plan.sweep
     trial = f"{attempt}-sweep-{target.name}-c{level}"

@@ -24,7 +24,6 @@ class Judged:
     history_n: int
     candidates: list[tuple[str, list[int]]]  # what to measure once more: target, levels (0: the replay)
     verdicts: list[Verdict]
-    reason: str | None = None  # of the whole, where it is not that of a verdict
     drifts: list[Drift] = field(default_factory=list)
     onsets: dict[tuple[str, str, str], str] = field(default_factory=dict)  # of an alarm: target, series, metric
 
