@@ -43,6 +43,23 @@ class TargetForm(Form):
     )
 
 
+class RivalForm(TargetForm):
+    """One of the endpoints that are compared."""
+
+    direct: bool = Field(
+        False,
+        title="Direct",
+        description="The upstream itself: what the others add to it is told as gateway overhead, and not judged",
+        json_schema_extra=_position(5),
+    )
+
+
+RIVALS = [
+    RivalForm(name="baseline", url="http://127.0.0.1:4000/v1"),
+    RivalForm(name="candidate", url="http://127.0.0.1:4001/v1"),
+]
+
+
 class SweepForm(Form):
     """Closed loop: how many at a time, how often."""
 
@@ -236,6 +253,23 @@ def plan_from(
     for text in overrides:
         override(raw, text)
     return make_plan(raw, "parameters")
+
+
+def plan_of(targets: Sequence[RivalForm], overrides: Sequence[str] = (), **parts: Any) -> Plan:
+    """A plan of several targets, the first of which the others are compared with, `a.b=c` laid over it."""
+    raw = {"name": "compare", "targets": [target.model_dump() for target in targets], **parts}
+    for text in overrides:
+        override(raw, text)
+    return rivals_of(make_plan(raw, "parameters"))
+
+
+def rivals_of(plan: Plan, names: Sequence[str] = ()) -> Plan:
+    """The same plan for those of its targets, in that order, or for all of them. Raises PlanError below two."""
+    chosen = tuple(plan.only(name).targets[0] for name in names) if names else plan.targets
+    if len(chosen) < 2 or len({target.name for target in chosen}) < len(chosen):
+        have = ", ".join(target.name for target in plan.targets)
+        raise PlanError(f"a comparison needs two targets or more, each once; plan {plan.name!r} has {have}")
+    return plan.model_copy(update={"targets": chosen})
 
 
 def sweep_parts(form: SweepForm) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def nightly(
 
     chosen = load_plan(plan, change or [])
     chosen = chosen.only(target) if target else chosen
-    _foretell(chosen, settings, sweep=True, replay=chosen.replay.enabled, quiet=quiet)
+    foretell(chosen, settings, sweep=True, replay=chosen.replay.enabled, quiet=quiet)
     if dry_run:
         return 0
     probed = common.reach(chosen, settings)
@@ -69,7 +69,7 @@ def nightly(
     data = common.run_flow(
         lambda: flow(where, target or "", list(change or []), not trial, return_state=True), quiet, probed
     )
-    return _finish(data, settings, night_json, json, quiet, strict)
+    return finish(data, settings, night_json, json, quiet, strict)
 
 
 def sweep(
@@ -101,12 +101,12 @@ def sweep(
     from config.forms import SweepForm, TargetForm, plan_from, sweep_parts
     from config.plan import load_plan
 
-    asked: dict[str, Any] = {"requests": requests, "levels": _levels(concurrency), "blocks": blocks, "stream": stream}
+    asked: dict[str, Any] = {"requests": requests, "levels": levels_of(concurrency), "blocks": blocks, "stream": stream}
     given = {key: value for key, value in asked.items() if value is not None}
-    overrides = [f"sweep.{key}={_toml(value)}" for key, value in given.items()]
+    overrides = [f"sweep.{key}={toml(value)}" for key, value in given.items()]
     form = TargetForm(name=target or name, url=url or "", model=model, api_key_env=api_key_env)
     if plan:
-        overrides += [f"control.enabled={_toml(control)}"] if not control else []
+        overrides += [f"control.enabled={toml(control)}"] if not control else []
         overrides += change or []
         chosen = _one_target(load_plan(plan, overrides), target)
         form = form.model_copy(update={"name": chosen.targets[0].name})
@@ -115,7 +115,7 @@ def sweep(
         overrides = list(change or [])
         parts = sweep_parts(SweepForm(**given, control=control))
         chosen = plan_from(form, overrides, **parts, workload=workload, slos=slo or [])
-    _foretell(chosen, settings, sweep=True, quiet=quiet)
+    foretell(chosen, settings, sweep=True, quiet=quiet)
     if dry_run:
         return 0
     probed = common.reach(chosen, settings)
@@ -136,7 +136,7 @@ def sweep(
         quiet,
         probed,
     )
-    return _finish(data, settings, sweep_json, json, quiet)
+    return finish(data, settings, sweep_json, json, quiet)
 
 
 def replay(
@@ -195,7 +195,7 @@ def replay(
     )
     fields = parts.model_dump(exclude={"workload"})
     chosen = plan_from(form, change or [], models=models, replay=fields, workload=where, slos=slo or [])
-    _foretell(chosen, settings, replay=True, quiet=quiet)
+    foretell(chosen, settings, replay=True, quiet=quiet)
     if dry_run:
         return 0
     probed = common.reach(chosen, settings)
@@ -211,7 +211,7 @@ def replay(
         "overrides": list(change or []),
     }
     data = common.run_flow(lambda: flow(**given, return_state=True), quiet, probed)
-    return _finish(data, settings, lambda view: open_json(view, Series.REPLAY), json, quiet)
+    return finish(data, settings, lambda view: open_json(view, Series.REPLAY), json, quiet)
 
 
 def load(
@@ -273,7 +273,7 @@ def load(
         stream=stream,
     )
     chosen = plan_from(form, change or [], workload=workload, slos=slo or [])
-    _foretell(chosen, settings, load=load_from(parts), quiet=quiet)
+    foretell(chosen, settings, load=load_from(parts), quiet=quiet)
     if dry_run:
         return 0
     probed = common.reach(chosen, settings)
@@ -289,7 +289,7 @@ def load(
         "overrides": list(change or []),
     }
     data = common.run_flow(lambda: flow(**given, return_state=True), quiet, probed)
-    return _finish(data, settings, lambda view: open_json(view, Series.LOAD), json, quiet)
+    return finish(data, settings, lambda view: open_json(view, Series.LOAD), json, quiet)
 
 
 def quickstart(json: Json = None, quiet: Quiet = False, home: Home = None) -> int:
@@ -304,11 +304,11 @@ def quickstart(json: Json = None, quiet: Quiet = False, home: Home = None) -> in
 
     with common.prefect_at_hand():
         data = show(settings, quiet)
-    _finish(data, settings, night_json, json, quiet)
+    finish(data, settings, night_json, json, quiet)
     return 0 if data["verdict"] == "regressed" else 1
 
 
-def _finish(
+def finish(
     data: dict[str, Any], settings: "Settings", shape: Any, json: str | None, quiet: bool, strict: bool = False
 ) -> int:
     """Write what was asked for; the run's exit code."""
@@ -321,7 +321,7 @@ def _finish(
     return 17 if strict and code == 0 and data["verdict"] == "inconclusive" else code
 
 
-def _foretell(
+def foretell(
     plan: "Plan",
     settings: "Settings",
     *,
@@ -382,7 +382,7 @@ def _seconds(text: str) -> float | None:
     return None if end is None else end / 1e9
 
 
-def _levels(text: str | None) -> list[int] | None:
+def levels_of(text: str | None) -> list[int] | None:
     if text is None:
         return None
     try:
@@ -402,7 +402,7 @@ def _pair(text: str) -> tuple[str, str]:
     return asked, served
 
 
-def _toml(value: Any) -> str:
+def toml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from storage.records import CONTROL, Attempt, Cell, Cost, Estimate, Leg, Series, Validity
+from storage.records import CONTROL, Attempt, Cell, Comparison, Cost, Estimate, Leg, Series, Validity
 from tasks.report.gateway import unfair_lines
 from tasks.report.headline import headline
 from tasks.report.instrument import beside, blind_lines
@@ -67,6 +67,37 @@ def night_json(view: RunView) -> dict[str, Any]:
         ],
         "history_n": _history_n(view),
     }
+
+
+def compare_json(view: RunView) -> dict[str, Any]:
+    """`gatebench.compare/1`: every pair and metric, with the levels of each target beside it. Seconds become ms."""
+    head = _head(view, "gatebench.compare/1")
+    targets = view.run.plan["targets"]
+    return head | {
+        "baseline": next((c.baseline for c in view.comparisons if c.kind == "candidate"), None),
+        "min_effect": view.run.plan["judge"]["min_effect"],
+        "comparisons": [_comparison(one) for one in view.comparisons],
+        "targets": [
+            {
+                **{name: t[name] for name in ("name", "url", "model", "direct")},
+                "cost": _spent([c for c in view.costs if c.target == t["name"]]),
+                "levels": [
+                    {"concurrency": level, **_trial(view, t["name"], Series.SWEEP, level)}
+                    for level in view.run.plan["sweep"]["levels"]
+                    if _legs(view, t["name"], Series.SWEEP, level)
+                ],
+            }
+            for t in targets
+        ],
+    }
+
+
+def _comparison(one: Comparison) -> dict[str, Any]:
+    """Times in ms, as everywhere in a JSON; rates, shares and tokens as they are."""
+    scale = 1e3 if one.metric.startswith(("latency_", "ttft_", "tpot_")) else 1.0
+    times = ("baseline_value", "candidate_value", "by", "by_lower", "by_upper")
+    raw = asdict(one)
+    return raw | {name: None if raw[name] is None else raw[name] * scale for name in times}
 
 
 def judge_json(view: RunView) -> dict[str, Any]:

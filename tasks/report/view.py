@@ -12,6 +12,7 @@ from storage.records import (
     Calibration,
     Ceiling,
     Cell,
+    Comparison,
     Cost,
     Estimate,
     GatewayFacts,
@@ -47,6 +48,7 @@ class RunView:
     baseline_runs: list[str]
     costs: list[Cost] = field(default_factory=list)
     gateway: list[GatewayFacts] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)  # of targets side by side, the judged ones first
     fidelity: list[dict[str, Any]] = field(default_factory=list)  # reports as `fidelity.json` of the run has them
 
 

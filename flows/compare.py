@@ -1,0 +1,49 @@
+"""Two or more targets side by side, in the same blocks: a CI gate that needs no history, and the gateway's overhead."""
+
+from typing import Any
+
+from prefect import State, flow
+from prefect.states import Failed
+
+from config.forms import RIVALS, RivalForm, SweepForm, plan_of, rivals_of, sweep_parts
+from config.plan import PlanError, load_plan
+from flows.line import run_line
+from flows.order import Order
+
+
+@flow(name="compare", flow_run_name="compare {targets}", timeout_seconds=6 * 3600)
+async def compare(
+    targets: list[RivalForm] = RIVALS,
+    sweep: SweepForm = SweepForm(control=False),  # noqa: B008 - a frozen model
+    min_effect: float = 0.03,
+    workload: str = "",
+    slos: list[str] = [],
+    plan: str = "",
+    names: list[str] = [],
+    overrides: list[str] = [],
+) -> State[Any]:
+    """Measure targets straight after one another, block by block, and say how far each is from the first.
+
+    Args:
+        targets: Which endpoints; the first is what the others are compared with. Hosts other than the worker's machine
+            must be allowed there.
+        sweep: Closed loop. How many at a time, how often; all targets get the same requests. The blocks are what the
+            intervals are made of, and at least 3 are needed.
+        min_effect: Share, as in 0.03. A candidate is regressed when its paired interval lies wholly above it, twice.
+        workload: Parquet file on the worker, or a pinned name, whose sizes are sent; empty is the built-in one.
+        slos: Objectives, each like p95(latency){level=10} < 300ms
+        plan: Path of a plan on the worker, or a shipped name, with two targets or more. The fields above are then not
+            used.
+        names: Which targets of the plan, the baseline first; empty is all of them.
+        overrides: Changes to the plan or to the fields, each like budget.usd=2 or judge.confirm=false
+    """
+    try:
+        if plan:
+            chosen = rivals_of(load_plan(plan, overrides), names)
+        else:
+            judge = {"min_effect": min_effect}
+            parts = {**sweep_parts(sweep), "workload": workload, "slos": slos, "judge": judge}
+            chosen = plan_of(targets, overrides, **parts)
+    except PlanError as error:
+        return Failed(message=str(error), data={"error": str(error), "exit_code": 2})
+    return await run_line(Order("compare", chosen, sweep=True, compare=True))
