@@ -14,10 +14,12 @@ from tasks.charts.measured import histogram, open_loop, over_time, quantile_grid
 from tasks.charts.over_time import over_time_chart
 from tasks.charts.percentiles import percentiles
 from tasks.charts.ridges import ridges
+from tasks.charts.side_by_side import side_by_side
 from tasks.charts.theme import Drawing, finding
 from tasks.charts.throughput import throughput
 from tasks.charts.words import place_words
 from tasks.report import frames
+from tasks.report.side_by_side import OVERHEAD, pair_frame, pair_tables
 from tasks.report.view import RunView, changed, targets
 
 
@@ -37,7 +39,7 @@ def figures(view: RunView, samples: pl.LazyFrame | None) -> list[Figure]:
     grid = hist = time = flow = None
     if samples is not None:
         grid, hist, time, flow = quantile_grid(samples), histogram(samples), over_time(samples), open_loop(samples)
-    found: list[Figure] = []
+    found = pair_figures(view)
     several = len(targets(view)) > 1
     for index, target in enumerate(targets(view)):
         mine = [*_history(view, target, index), *throughput_figure(view, target, index)]
@@ -48,6 +50,24 @@ def figures(view: RunView, samples: pl.LazyFrame | None) -> list[Figure]:
         mine += _failures(view, target, index)
         found += [replace(f, title=f"{target}: {f.title}") for f in mine] if several else mine
     return found + lag_figure(view)
+
+
+def pair_figures(view: RunView) -> list[Figure]:
+    """One a pair of targets that were measured side by side."""
+    found = []
+    least = (view.run.plan.get("judge") or {}).get("min_effect")
+    for index, table in enumerate(pair_tables(view)):
+        frame = pair_frame(view, (table.baseline, table.candidate, table.kind))
+        if frame.is_empty():
+            continue
+        overhead = table.kind == OVERHEAD
+        note = (
+            "Paired by block: bars are 95 % intervals. Right is more: of latency that is worse, of throughput better."
+        )
+        note += "" if overhead else " Dashed: what counts as a difference."
+        chart = side_by_side(frame, table.baseline, table.candidate, None if overhead else least)
+        found.append(_figure(f"pair-{index}", note, chart, frame))
+    return found
 
 
 def throughput_figure(view: RunView, target: str, index: int) -> list[Figure]:

@@ -13,6 +13,7 @@ from tasks.charts.words import (
     value_words,
 )
 from tasks.report.gateway import unfair_lines
+from tasks.report.side_by_side import compared_words, length_lines
 from tasks.report.view import (
     RunView,
     broken,
@@ -41,7 +42,7 @@ def headline(view: RunView) -> str:
         said = [main, text] if word(view) in (Word.REGRESSED, Word.INVALID) else [text, main]
     if unjudged:
         said.append(f"Nothing to judge {listed(unjudged)} by.")
-    unfair = unfair_lines(view)
+    unfair = [*length_lines(view), *unfair_lines(view)]
     if unfair:
         said.append(f"Mind that {'; '.join(unfair)}.")
     return " ".join(said)
@@ -50,7 +51,7 @@ def headline(view: RunView) -> str:
 def colour(view: RunView) -> str:
     """How the headline is coloured: the verdict's tone, and a warning where a good one is of an unfair comparison."""
     said = tone(view)
-    return "warn" if said in ("good", "quiet") and unfair_lines(view) else said
+    return "warn" if said in ("good", "quiet") and (unfair_lines(view) or length_lines(view)) else said
 
 
 def moved_words(view: RunView, verdict: Verdict, verb: str = " is") -> str:
@@ -95,6 +96,8 @@ def _main(view: RunView) -> str:
     if measured == 0 and not view.cells:
         why = f": {_stop(view.run.reason)}" if view.run.reason else "."
         return f"Nothing measured{why}"
+    if view.comparisons and said is not Word.INVALID and not _ended_early(view):
+        return compared_words(view, said)
     if said is None:
         return _unjudged(view)
     return {

@@ -13,6 +13,7 @@ from tasks.report.money import cost_words, load_rows, model_rows
 from tasks.report.pictures import environment, shown
 from tasks.report.profile import word_facts
 from tasks.report.record import counts, plan_rows, record_rows, repeat_command, show_command
+from tasks.report.side_by_side import length_lines, pair_tables, side_rows
 from tasks.report.tables import (
     LEVEL_METRICS,
     RATE_METRICS,
@@ -98,6 +99,9 @@ def _tables(view: RunView) -> dict[str, Any]:
         "quiet": change_rows(view, quiet(view)),
         "slos": slo_rows(view),
         "levels": levels,
+        "pairs_of_targets": pair_tables(view),
+        "sides": side_rows(view) if view.comparisons else [],
+        "lengths": length_lines(view),
         **_gateway(view),
         "models": model_rows(view),
         "loads": load_rows(view),

@@ -10,12 +10,13 @@ from tasks.charts.history import nights
 from tasks.charts.theme import Drawing, finding, to_png
 from tasks.charts.words import NONE, metric_words, place_words
 from tasks.report import frames
-from tasks.report.figures import latency_figure, main_verdict, throughput_figure
+from tasks.report.figures import latency_figure, main_verdict, pair_figures, throughput_figure
 from tasks.report.gateway import COLUMNS, gateway_lines, gateway_rows, present_columns
 from tasks.report.headline import ceiling_words, headline
 from tasks.report.instrument import blind_lines, instrument_words
 from tasks.report.money import cost_words, model_rows
 from tasks.report.record import show_command
+from tasks.report.side_by_side import OVERHEAD, pair_tables, side_rows
 from tasks.report.tables import (
     RATE_METRICS,
     ChangeRow,
@@ -42,6 +43,7 @@ def render_markdown(view: RunView, charts: bool = True) -> str:
     moved = change_rows(view, changed(view))
     if moved:
         parts += ["### What changed", _changes(moved, several=len(targets(view)) > 1)]
+    parts += _pairs(view)
     objectives = slo_rows(view)
     if objectives:
         rows = [[r.text, r.word, r.measured, f"{r.target} {r.place}"] for r in objectives]
@@ -55,6 +57,23 @@ def render_markdown(view: RunView, charts: bool = True) -> str:
         parts += [_picture(chart) for chart in _charts(view)]
     parts.append(_where(view))
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _pairs(view: RunView) -> list[str]:
+    parts = []
+    for table in pair_tables(view):
+        judged = table.kind != OVERHEAD
+        heads = ["number", "where", table.baseline, table.candidate, "change", "by", *(["verdict"] if judged else [])]
+        rows = [
+            [r.what, r.place, r.baseline, r.candidate, r.effect, r.by, *([f"{r.verdict} {r.reason}"] if judged else [])]
+            for r in table.leading
+        ]
+        parts += [f"### {_safe(table.title)}", _table(heads, rows)]
+    if parts:
+        heads = ["target", "measured", "failed", "output tokens an answer", "dollars", "per 1,000 requests"]
+        sides = [[r.target, r.requests, r.failed, r.output, r.usd, r.per_thousand] for r in side_rows(view)]
+        parts += ["### What the answers took", _table(heads, sides)]
+    return parts
 
 
 def _gateway(view: RunView) -> str:
@@ -124,7 +143,7 @@ def _table(heads: list[str], rows: list[list[str]]) -> str:
 
 
 def _charts(view: RunView) -> list[Drawing]:
-    drawn: list[Drawing] = []
+    drawn: list[Drawing] = [figure.chart for figure in pair_figures(view)]
     for index, target in enumerate(targets(view)):
         drawn += [f.chart for f in throughput_figure(view, target, index) + latency_figure(view, target, index)]
         verdict = main_verdict(view, target)

@@ -13,6 +13,7 @@ from tasks.report.instrument import blind_lines, instrument_words
 from tasks.report.money import cost_words
 from tasks.report.record import counts, show_command
 from tasks.report.tables import Number, change_rows, level_rows, present, slo_rows
+from tasks.report.terminal_pairs import render_pairs
 from tasks.report.truth import truth_lines
 from tasks.report.view import RunView, changed, levels, targets, validity
 
@@ -47,8 +48,10 @@ def render_terminal(view: RunView, console: Console) -> None:
     console.print()
     _changes(view, console)
     _objectives(view, console)
+    if view.comparisons:
+        render_pairs(view, console)
     metrics = WIDE if console.width >= WIDTH else NARROW
-    for target in targets(view):
+    for target in [] if view.comparisons else targets(view):
         _levels(view, target, metrics, console)
     _facts(view, console)
 
