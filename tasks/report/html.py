@@ -58,7 +58,11 @@ def _verdict(view: RunView) -> dict[str, Any]:
 
 def _facts(view: RunView) -> list[tuple[str, str]]:
     several = len(targets(view)) > 1
-    facts = [(f"ceiling{' of ' + c.target if several else ''}", ceiling_words(c)) for c in view.ceilings]
+    facts = [
+        (f"ceiling{' of ' + c.target if several else ''}", ceiling_words(c))
+        for c in view.ceilings
+        if not view.comparisons
+    ]
     measured, failed, lost = counts(view)
     if measured:
         text = f"{count(measured, 'request')} measured, {share(failed / measured)} failed"

@@ -195,7 +195,7 @@ def effect_of(one: Comparison) -> str:
 
 
 def by_words(one: Comparison) -> str:
-    """`+4.1 ms [+3.9, +4.3]`, `−20.1/s …`, `+3.0 points …` of a share."""
+    """`+4.1 ms [+3.9, +4.3]`, `−20.1/s …`, `+3.0 pp …` (percentage points) of a share."""
     if one.by is None:
         return NONE
     scale, unit = _unit(one.metric)
@@ -206,7 +206,7 @@ def by_words(one: Comparison) -> str:
 
 def _unit(metric: str) -> tuple[float, str]:
     if metric == "errors":
-        return 100.0, " points"
+        return 100.0, " pp"
     if metric == OUTPUT:
         return 1.0, ""
     return (1.0, "/s") if metric in RATES else (1e3, " ms")
@@ -257,16 +257,16 @@ def _judged_words(view: RunView, word: Word) -> str:
     if word is Word.INCONCLUSIVE:
         return f"Inconclusive: {view.run.reason or 'cannot tell'}."
     others = list(dict.fromkeys(c.candidate for c in judged))
-    seen = [c for c in judged if c.effect is not None and c.metric != "errors"]
+    seen = [(abs(c.effect), c) for c in judged if c.effect is not None and c.metric != "errors"]
     text = f"Unchanged: {', '.join(others)} {'is' if len(others) == 1 else 'are'} like {judged[0].baseline}"
     if seen:
-        most = max(seen, key=lambda c: abs(c.effect or 0.0))
+        means = [(size, c) for size, c in seen if c.level is None]
+        most = max(means or seen, key=lambda pair: pair[0])[1]  # of a few means, not of many noisy levels
         text += f"; the largest difference is {metric_words(most.metric)} {_at(most)}, {effect_of(most)}"
-    sights = [c for c in seen if c.detectable is not None]
+    sights = [(c.level is not None, c.metric != "latency_p95", c.detectable, c) for _, c in seen if c.detectable]
     if sights:
-        best = min(sights, key=lambda c: (c.level is not None, c.metric != "latency_p95", c.detectable))
-        assert best.detectable is not None
-        text += f"; {signed(best.detectable, 0)} % {metric_words(best.metric)} {_at(best)} would have been seen"
+        *_, sight, best = min(sights, key=lambda one: one[:3])
+        text += f"; {signed(sight, 0)} % {metric_words(best.metric)} {_at(best)} would have been seen"
     return f"{text}."
 
 

@@ -43,9 +43,11 @@ def _pair(table: PairTable, wide: bool) -> Table:
 
 def _cells(row: PairRow, overhead: bool, wide: bool) -> list[str | Text]:
     cells: list[str | Text] = [f"  {row.what}", row.baseline, row.candidate]
-    cells.append(row.by if row.effect == "–" and not (overhead or wide) else row.effect)
-    if overhead or wide:
-        cells.append(row.by)
+    beside = overhead or wide
+    if beside:  # the interval stands once: where there is no room for both, in the unit of the metric
+        cells += [row.effect if wide or row.by == "–" else row.effect.split(" [")[0], row.by]
+    else:
+        cells.append(row.by if row.effect == "–" else row.effect)
     return cells if overhead else [*cells, Text(row.verdict, style=STYLES.get(row.verdict, ""))]
 
 

@@ -19,7 +19,7 @@ from tasks.stats.paired import OUTPUT, Difference, Pair, apart, difference
 
 JUDGED = ("latency_p50", "latency_p95", "latency_p99", "ttft_p95", "throughput")
 OF_A_TOKEN = ("ttft_p50", "ttft_p95", "tpot_p50", "tpot_p95")  # what does not grow with the length of an answer
-CANDIDATE = "candidate"
+CANDIDATE = "to be measured again"
 NOT_CONFIRMED = "not confirmed"
 LENGTHS = "answers differ in length"
 OVERHEAD = "overhead"
