@@ -86,7 +86,6 @@ class Sink:
         self._constants = constants
         self._flush_ns = int(flush_s * 1e9)
         self._write = write
-        self._codes: dict[str | None, int] = {None: _NULL}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sink")
         self._pending: list[Future[None]] = []
         self._stem = stem
@@ -97,6 +96,7 @@ class Sink:
         self._reset()
 
     def _reset(self) -> None:
+        self._codes: dict[str | None, int] = {None: _NULL}  # of this part's texts: a gateway may name ever new ones
         self._buffer = bytearray()
         self._gaps = array("I")
         self._gap_counts = array("q")  # -1: no list at all

@@ -20,6 +20,9 @@ _USAGE = b'"usage":{'
 _DELTA = b'"delta"'  # one of each choice
 _DONE = b"[DONE]"
 _ERROR = re.compile(rb"^event: ?error$", re.MULTILINE)
+_BLANK = re.compile(rb"\n[\n\r]|\r\r")  # what a blank line has in it, and nothing else has
+_LONG = 4096  # an unfinished event of this many bytes is not looked through again at every read
+_LONGEST = 1 << 26  # and one of this many is no event
 _BOM = b"\xef\xbb\xbf"  # may stand before the first event
 _ANSWERS = ("content", "tool_calls", "refusal", "function_call")  # parts of a delta that are the answer
 
@@ -38,6 +41,8 @@ class TokenStream:
         "gaps_us",
         "last_token_ns",
         "model",
+        "more",
+        "more_bytes",
         "prefix",
         "rest",
         "second",
@@ -48,7 +53,9 @@ class TokenStream:
     )
 
     def __init__(self) -> None:
-        self.tail = b""
+        self.tail = b""  # of an event that has not ended
+        self.more: list[bytes] = []  # and the reads that have come since, where it is a long one
+        self.more_bytes = 0
         self.prefix = b"\n\n"  # of an event with one content token: up to its text; no event begins with this one
         self.suffix = b""  # and from the text's end
         self.ending = b""  # and with the blank line
@@ -77,6 +84,13 @@ class TokenStream:
             self.gaps_us.append((now_ns - self.last_token_ns) // 1000)  # type: ignore[operator]  # there was a token
             self.last_token_ns = now_ns
             return
+        if len(self.tail) >= _LONG:
+            if _BLANK.search((self.more or (self.tail,))[-1][-2:] + data) is None:
+                self._put_aside(data)
+                return
+            data = b"".join((*self.more, data))
+            self.more.clear()
+            self.more_bytes = 0
         buffer = self.tail + data if self.tail else data
         if b"\r" in buffer:
             buffer, held = (buffer[:-1], b"\r") if buffer.endswith(b"\r") else (buffer, b"")
@@ -99,9 +113,17 @@ class TokenStream:
         if alike:
             self._tokens(alike, now_ns)
 
+    def _put_aside(self, data: bytes) -> None:
+        """In the midst of a long event: what comes is joined once, when it has ended."""
+        self.more.append(data)
+        self.more_bytes += len(data)
+        if self.more_bytes > _LONGEST:
+            self.bad_json = True
+            self.more[:], self.more_bytes = [data[-2:]], 0
+
     def close(self, now_ns: int) -> None:
         """The body ended: an event without its blank line is still an event, one that was cut off is none."""
-        if self.tail.strip():
+        if self.more or self.tail.strip():
             bad_json, whole = self.bad_json, self.tail.endswith(b"\n\r")
             self.feed(b"\n\n", now_ns)
             self.bad_json = self.bad_json if whole else bad_json

@@ -89,6 +89,18 @@ def test_a_part_is_closed_when_it_has_its_rows(tmp_path):
     assert frame["seq"].sort().to_list() == list(range(PART_ROWS + 1))
 
 
+def test_words_that_never_come_again_are_forgotten_with_their_part(tmp_path):
+    parts: list[pl.DataFrame] = []
+    sink = Sink(tmp_path, CONSTANTS, flush_s=1e6, write=lambda frame, _: parts.append(frame))
+    for seq in range(3):
+        sink.add(sample(seq, model_served=f"served-{seq}", failure=Failure.EMPTY))
+        assert len(sink._codes) == len({None, "measured", "main", "m", "served", "empty"})
+        sink.flush()
+    sink.close()
+    rows = pl.concat(parts).select("seq", "model_served", "model_asked", "phase", "failure").rows()
+    assert rows == [(seq, f"served-{seq}", "m", "measured", "empty") for seq in range(3)]
+
+
 def test_no_rows_no_parts(tmp_path):
     sink = Sink(tmp_path, CONSTANTS)
     sink.close()

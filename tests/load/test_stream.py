@@ -232,6 +232,34 @@ def test_lines_may_end_in_all_three_ways(end):
     assert facts_of(read(body, range(len(body)))) == facts_of(read(WHOLE))
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=60)
+@given(
+    cuts=st.lists(st.integers(0, 40_000), max_size=40),
+    ends=st.lists(st.sampled_from(["\n", "\r\n", "\r"]), min_size=3, max_size=3),
+    length=st.integers(3900, 20_000),
+    more=st.integers(0, 2),
+)
+def test_a_long_event_cut_anywhere_is_read_as_if_it_came_whole(cuts, ends, length, more):
+    long = event(frame({"content": "y" * length}), end=ends[1]).replace(
+        b'"content"', ends[1].encode() + b'data: "content"'
+    )
+    body = ROLE.replace(b"\n", ends[0].encode()) + long * (1 + more) + event("[DONE]", end=ends[2])
+    for near in (len(body) - 1, len(body) - 2, len(body) - 3):
+        stream = read(body, [*(cut for cut in cuts if cut < len(body)), near])
+        assert facts_of(stream) == facts_of(read(body))
+        assert (stream.tokens, stream.done, stream.bad_json) == (1 + more, True, False)
+
+
+def test_an_event_without_end_is_looked_through_once_and_not_kept_for_ever():
+    stream = TokenStream()
+    read_at_once = b"data: x\n" * 8192
+    for k in range(1 + (1 << 26) // len(read_at_once) + 4):
+        stream.feed(read_at_once, k)
+    held = len(stream.tail) + sum(map(len, stream.more))
+    assert (stream.bad_json, stream.tokens) == (True, 0)
+    assert held < 10 * len(read_at_once)
+
+
 def test_several_tokens_in_one_read_share_its_stamp():
     stream = TokenStream()
     stream.feed(ROLE, 1_000)
