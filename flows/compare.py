@@ -1,8 +1,11 @@
 """Two or more targets side by side, in the same blocks: a CI gate that needs no history, and the gateway's overhead."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from prefect import State, flow
+from prefect.runtime import flow_run
 from prefect.states import Failed
 
 from config.forms import RIVALS, RivalForm, SweepForm, plan_of, rivals_of, sweep_parts
@@ -11,7 +14,16 @@ from flows.line import run_line
 from flows.order import Order
 
 
-@flow(name="compare", flow_run_name="compare {targets}", timeout_seconds=6 * 3600)
+def named(parameters: Mapping[str, Any]) -> str:
+    """`compare main, candidate`, for the list of runs."""
+    if parameters.get("plan"):
+        names = [str(name) for name in parameters["names"]] or [f"all of {Path(str(parameters['plan'])).stem}"]
+    else:
+        names = [RivalForm.model_validate(target).name for target in parameters["targets"]]
+    return f"compare {', '.join(names)}"
+
+
+@flow(name="compare", flow_run_name=lambda: named(flow_run.parameters), timeout_seconds=6 * 3600)
 async def compare(
     targets: list[RivalForm] = RIVALS,
     sweep: SweepForm = SweepForm(control=False),  # noqa: B008 - a frozen model

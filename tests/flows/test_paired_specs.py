@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from config.forms import RivalForm, plan_of, rivals_of
+from config.forms import RIVALS, RivalForm, plan_of, rivals_of
 from config.plan import PlanError
+from flows.compare import named
 from flows.specs import paired_specs
 from storage.records import Attempt
 from tasks.compare import matches
@@ -95,3 +96,9 @@ def test_a_comparison_needs_two_targets_each_once(two, names):
         PlanError, match="a comparison needs two targets or more, each once; plan 'adhoc' has gw, direct"
     ):
         rivals_of(two, names)
+
+
+def test_a_run_is_named_after_its_targets():
+    assert named({"targets": RIVALS, "plan": ""}) == "compare baseline, candidate"
+    assert named({"targets": [], "plan": "/plans/two.toml", "names": ["a", "b"]}) == "compare a, b"
+    assert named({"targets": [], "plan": "/plans/two.toml", "names": []}) == "compare all of two"
