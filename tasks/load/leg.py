@@ -108,9 +108,12 @@ def merge(
         offered_rps=offered,
         achieved_rps=counts.achieved_rps,
     )
-    stopped, detail = _stopped(done, cancelled or not lost)
-    validity, reasons = _validity(spec, counts, detail, found, done, lost, ready)
     scheduled = sum(one.scheduled for one in ready)
+    missing = max(0, scheduled - counts.measured - counts.dropped)
+    stopped, detail = _stopped(done, cancelled or not lost)
+    if not missing and all(part.stopped in (None, "budget") for part in done):
+        stopped = detail = None  # the last request of the leg was the last of the budget too
+    validity, reasons = _validity(spec, counts, detail, found, done, lost, ready)
     return Leg(
         run_id=spec.run_id,
         trial_id=spec.trial_id,
@@ -134,7 +137,7 @@ def merge(
         ok=counts.ok,
         failed=counts.failed,
         dropped=counts.dropped,
-        lost=max(0, scheduled - counts.measured - counts.dropped),
+        lost=missing,
         validity=validity,
         reasons=reasons,
         stopped=stopped,

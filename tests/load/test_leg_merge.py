@@ -72,6 +72,24 @@ def test_in_a_closed_loop_the_rate_is_by_littles_law_over_all_users(leg_spec):
     assert leg.health.achieved_rps == pytest.approx(10 / 0.05)
 
 
+def test_a_leg_whose_last_request_was_the_budgets_last_is_whole(spec):
+    spent = [replace(part, stopped="budget", detail="budget: 110 requests") for part in (DONE, OTHER)]
+    leg = merge(spec, READY, spent, {})
+    assert (leg.stopped, leg.validity, leg.reasons, leg.lost) == (None, "valid", [], 0)
+    leg = merge(spec, READY, [replace(spent[0], measured=99, dropped=1), OTHER], {})
+    assert (leg.stopped, leg.lost, leg.validity) == (None, 0, "suspect")  # for what was dropped
+    leg = merge(spec, READY, [replace(spent[0], measured=99), OTHER], {})
+    assert (leg.stopped, leg.lost, leg.reasons[0]) == ("budget", 1, "budget: 110 requests")
+
+
+@pytest.mark.parametrize("word", ["breaker", "interrupted", "max_in_flight"])
+def test_a_leg_that_was_stopped_otherwise_is_invalid_even_if_all_was_measured(spec, word):
+    leg = merge(
+        spec, READY, [replace(DONE, stopped="budget", detail="b"), replace(OTHER, stopped=word, detail=word)], {}
+    )
+    assert (leg.stopped is None, leg.validity) == (False, "invalid")
+
+
 def test_the_ceiling_of_two_workers_is_twice_that_of_one(spec):
     assert merge(replace(spec, ceiling_rps=13.0), READY, [DONE, OTHER], {}).validity == "valid"
     leg = merge(replace(spec, ceiling_rps=12.0), READY, [DONE, OTHER], {})

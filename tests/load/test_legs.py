@@ -237,6 +237,16 @@ def test_a_budget_of_requests_is_never_overstepped(sim, leg_spec, loop):
     assert (leg.validity, leg.reasons[0]) == ("invalid", "budget: 7 requests")
 
 
+@pytest.mark.parametrize("loop", ["closed", "open"])
+def test_a_leg_that_takes_the_last_of_a_budget_is_whole(sim, leg_spec, loop):
+    changes = (
+        {"level": 1, "requests": 9} if loop == "closed" else {"loop": "open", "rate_rps": 100.0, "duration_s": 0.1}
+    )
+    leg = run(leg_spec(sim.url, budget=BudgetSpec(requests=10), **changes))
+    assert (leg.stopped, leg.rows, sim.stats()["requests"]) == (None, 10, 10)
+    assert (leg.lost, leg.validity, leg.reasons) == (0, "valid", [])
+
+
 def test_a_budget_of_wall_time_that_is_used_up_sends_one_a_user_at_most(sim, leg_spec):
     leg = run(leg_spec(sim.url, budget=BudgetSpec(wall_s=0.0)))
     assert (leg.stopped, leg.rows <= 3) == ("budget", True)
