@@ -29,7 +29,7 @@ def _pair(table: PairTable, wide: bool) -> Table:
     grid.add_column("", no_wrap=True)
     heads = [table.baseline, table.candidate, "change", *(["by"] if overhead or wide else [])]
     for head in heads:
-        grid.add_column(Text(plain(head)), justify="right", overflow="fold")
+        grid.add_column(Text(plain(head)), justify="right", overflow="fold", no_wrap=head in ("change", "by"))
     if not overhead:
         grid.add_column("verdict", no_wrap=True)
     place = ""
@@ -43,9 +43,10 @@ def _pair(table: PairTable, wide: bool) -> Table:
 
 def _cells(row: PairRow, overhead: bool, wide: bool) -> list[str | Text]:
     cells: list[str | Text] = [f"  {row.what}", row.baseline, row.candidate]
-    beside = overhead or wide
-    if beside:  # the interval stands once: where there is no room for both, in the unit of the metric
-        cells += [row.effect if wide or row.by == "–" else row.effect.split(" [")[0], row.by]
+    if wide:
+        cells += [row.effect, row.by]
+    elif overhead:  # the interval stands once, in the metric's own unit where it has one
+        cells += [row.effect.split(" [")[0], row.effect if row.by == "–" else row.by]
     else:
         cells.append(row.by if row.effect == "–" else row.effect)
     return cells if overhead else [*cells, Text(row.verdict, style=STYLES.get(row.verdict, ""))]
