@@ -60,6 +60,20 @@ class Load(Part):
         return sum(step.duration_s for step in self.steps) if self.steps else self.duration_s
 
     @property
+    def warmup_s(self) -> float:
+        """Before the measured part, at the first rate; a load that begins with a pause has none."""
+        return min(2.0, self.seconds / 10) if self._first_rps else 0.0
+
+    @property
+    def warmup_requests(self) -> int:
+        """How many are sent then, or how many sessions begin."""
+        return math.ceil(self._first_rps * self.warmup_s - 1e-9)
+
+    @property
+    def _first_rps(self) -> float:
+        return self.steps[0].rate_rps if self.steps else self.rate_rps
+
+    @property
     def requests(self) -> int:
         """How many are sent (where they are drawn: on average); with sessions, how many sessions begin."""
         if self.steps:

@@ -53,9 +53,10 @@ def forecast(plan: Plan, workload: pl.DataFrame, *, sweep: bool, replay: bool, l
         seconds += length + latency
         certain += length
     if load is not None:
-        requests += math.ceil(load.requests * (_turns(workload) if load.sessions else 1.0))
-        seconds += load.seconds
-        certain += load.seconds
+        begun = load.requests + load.warmup_requests
+        requests += math.ceil(begun * (_turns(workload) if load.sessions else 1.0))
+        seconds += load.warmup_s + load.seconds
+        certain += load.warmup_s + load.seconds
     if sweep:
         for level in plan.sweep.levels:
             surplus = level + (level - 1)  # each user's warm-up, and what is in flight when the last measured one ends

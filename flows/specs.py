@@ -163,7 +163,7 @@ def load_spec(setting: Setting, target: Target, load: Load) -> LegSpec:
         loop="open",
         rate_rps=load.rate_rps,
         duration_s=load.seconds,
-        warmup_s=min(2.0, load.seconds / 10),
+        warmup_s=load.warmup_s,
         cv=load.spread,
         to_rps=load.to_rps,
         steps=tuple((step.rate_rps, step.duration_s) for step in load.steps),

@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from tasks.charts.words import count, metric_words, number, share
+from tasks.charts.words import metric_words, number, share
 from tasks.report.figures import figures
 from tasks.report.gateway import COLUMNS, gateway_lines, gateway_rows, pair_rows, present_columns
 from tasks.report.headline import ceiling_words, colour, headline
@@ -12,7 +12,7 @@ from tasks.report.instrument import blind_lines, instrument_words, shape_words
 from tasks.report.money import cost_words, load_rows, model_rows
 from tasks.report.pictures import environment, shown
 from tasks.report.profile import word_facts
-from tasks.report.record import counts, plan_rows, record_rows, repeat_command, show_command
+from tasks.report.record import plan_rows, record_rows, repeat_command, request_words, show_command
 from tasks.report.side_by_side import length_lines, pair_tables, side_rows
 from tasks.report.tables import (
     LEVEL_METRICS,
@@ -63,10 +63,9 @@ def _facts(view: RunView) -> list[tuple[str, str]]:
         for c in view.ceilings
         if not view.comparisons
     ]
-    measured, failed, lost = counts(view)
-    if measured:
-        text = f"{count(measured, 'request')} measured, {share(failed / measured)} failed"
-        facts.append(("requests", f"{text}, {lost:,} lost" if lost else text))
+    requests = request_words(view)
+    if requests:
+        facts.append(("requests", requests))
     cost = cost_words(view)
     if cost:
         facts.append(("cost", cost))

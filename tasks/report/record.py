@@ -4,6 +4,7 @@ import shlex
 from typing import Any
 
 from storage.records import Run, Series
+from tasks.charts.words import count, share
 from tasks.report.view import RunView, targets
 
 
@@ -63,9 +64,19 @@ def flat(value: Any, name: str = "") -> list[tuple[str, str]]:
     return [] if value is None else [(name, str(value))]
 
 
-def counts(view: RunView) -> tuple[int, int, int]:
-    """(measured requests, failed, lost) against the targets, both attempts, calibration and control left out."""
+def request_words(view: RunView) -> str | None:
+    """How many requests were measured against the targets, both attempts, calibration and control left out; of those
+    that are missing, whether they were never sent, for the leg was stopped, or were lost. None: none was measured."""
     wanted = set(targets(view))
     legs = [leg for leg in view.legs if leg.target in wanted and leg.series != Series.CALIBRATION]
     measured = sum(leg.measured for leg in legs)
-    return measured, measured - sum(leg.ok for leg in legs), sum(leg.lost for leg in legs)
+    if not measured:
+        return None
+    failed = measured - sum(leg.ok for leg in legs)
+    text = f"{count(measured, 'request')} measured, {share(failed / measured)} failed"
+    for word, missing in (
+        ("not sent", sum(leg.lost for leg in legs if leg.stopped is not None)),
+        ("lost", sum(leg.lost for leg in legs if leg.stopped is None)),
+    ):
+        text += f", {missing:,} {word}" if missing else ""
+    return text

@@ -6,12 +6,12 @@ from rich.table import Table
 from rich.text import Text
 
 from storage.records import Word
-from tasks.charts.words import count, place_words, plain, share
+from tasks.charts.words import place_words, plain, share
 from tasks.report.gateway import gateway_lines
 from tasks.report.headline import ceiling_words, colour, due_words, headline
 from tasks.report.instrument import blind_lines, instrument_words
 from tasks.report.money import cost_words
-from tasks.report.record import counts, show_command
+from tasks.report.record import request_words, show_command
 from tasks.report.tables import Number, change_rows, level_rows, present, slo_rows
 from tasks.report.terminal_pairs import render_pairs
 from tasks.report.truth import truth_lines
@@ -116,10 +116,9 @@ def _facts(view: RunView, console: Console) -> None:
     several = len(targets(view)) > 1
     for ceiling in view.ceilings:
         table.add_row(f"ceiling {ceiling.target}" if several else "ceiling", Text(ceiling_words(ceiling)))
-    measured, failed, lost = counts(view)
-    if measured:
-        text = f"{count(measured, 'request')} measured, {share(failed / measured)} failed"
-        table.add_row("requests", f"{text}, {lost:,} lost" if lost else text)
+    requests = request_words(view)
+    if requests is not None:
+        table.add_row("requests", requests)
     cost = cost_words(view)
     if cost is not None:
         table.add_row("cost", Text(cost))

@@ -44,19 +44,21 @@ def test_a_replay_takes_its_span_at_its_speed(make):
     assert (minutes(1) - minutes(10)) * 60 == pytest.approx(60 - 6)
 
 
-def test_an_open_loop_sends_rate_times_duration(make):
+def test_an_open_loop_sends_rate_times_duration_and_its_warm_up(make):
     cost = forecast(make(), TRAFFIC, sweep=False, replay=False, load=Load(rate_rps=20, duration_s=30))
-    assert cost.requests == 600
+    assert (cost.requests, cost.certain_s) == (600 + 20 * 2, 32)
 
 
 def test_a_ramp_and_steps_send_what_is_under_their_curve(make):
     def cost(**asked):
         return forecast(make(), TALK, sweep=False, replay=False, load=make_load(asked, "load"))
 
-    assert cost(arrivals="ramp", rate_rps=10, to_rps=30, duration_s=60).requests == 1200
+    assert cost(arrivals="ramp", rate_rps=10, to_rps=30, duration_s=60).requests == 1200 + 10 * 2
     steps = cost(arrivals="steps", steps="5:10s,0:20s,10:30s")
-    assert (steps.requests, round(steps.minutes * 60)) == (350, 65)
-    assert cost(rate_rps=10, duration_s=6, sessions=True).requests == 90  # 60 sessions of 1.5 turns
+    assert (steps.requests, round(steps.minutes * 60)) == (350 + 5 * 2, 67)
+    pause = cost(arrivals="steps", steps="0:1s,10:30s")
+    assert (pause.requests, round(pause.minutes * 60)) == (300, 36)  # what begins with a pause is not warmed up
+    assert cost(rate_rps=10, duration_s=6, sessions=True).requests == 99  # 60 and 6 sessions of 1.5 turns
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,19 @@ def test_the_summary_fits_eighty_columns_and_says_what_matters(view: View) -> No
         assert line in lines
 
 
+def test_what_was_never_sent_is_not_called_lost(view: View, made: dict[str, Any]) -> None:
+    whole = made["leg"](1, 0)
+    stopped, broken = replace(whole, lost=30, stopped="budget"), replace(whole, lost=4)
+    assert "100 requests measured, 0 % failed, 30 not sent\n" in plain(printed(view(legs=[stopped])))
+    assert "100 requests measured, 0 % failed, 4 lost\n" in plain(printed(view(legs=[broken])))
+    assert "0 % failed, 30 not sent, 4 lost\n" in plain(printed(view(legs=[stopped, broken])))
+    assert "requests measured, 0 % failed\n" in plain(printed(view(legs=[whole])))
+
+
+def plain(text: str) -> str:
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
 def test_what_did_not_change_is_not_listed(view: View) -> None:
     assert "p95 latency at 1 concurrent" not in printed(view())
 
