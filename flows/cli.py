@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from flows import cli_compare, cli_copies, cli_measure, cli_memory, cli_operate, cli_prefect, cli_workload
+from flows import (
+    cli_compare,
+    cli_copies,
+    cli_incidents,
+    cli_measure,
+    cli_memory,
+    cli_operate,
+    cli_prefect,
+    cli_workload,
+)
 
 app = typer.Typer(
     name="gatebench",
@@ -38,7 +47,7 @@ def root(
         typer.echo(context.get_help())
 
 
-for part in (cli_measure, cli_compare, cli_workload, cli_copies, cli_memory, cli_operate, cli_prefect):
+for part in (cli_measure, cli_compare, cli_workload, cli_copies, cli_memory, cli_incidents, cli_operate, cli_prefect):
     part.register(app)
 
 

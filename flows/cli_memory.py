@@ -141,6 +141,7 @@ def baseline_show(json: Json = None, quiet: Quiet = False, home: Home = None) ->
 
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     book = _book(settings)
     found = [(segment, book.baseline_runs(segment.segment_id)) for segment in book.segments()]
@@ -152,10 +153,10 @@ def baseline_show(json: Json = None, quiet: Quiet = False, home: Home = None) ->
         return 0
     table = Table(box=None, pad_edge=False)
     for name in ("segment", "target", "series", "nights", "first", "last", "opened because"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name in ("segment", "first", "last"))
     for segment, members in found:
-        ends = (members[0], members[-1]) if members else ("", "")
-        table.add_row(segment.segment_id, segment.target, segment.series, str(len(members)), *ends, segment.why)
+        ends = [book.run(members[k]).started_at[:10] for k in (0, -1)] if members else ["", ""]
+        table.add_row(segment.segment_id, segment.target, segment.series, str(len(members)), *ends, Text(segment.why))
     Console(highlight=False).print(table)
     return 0
 

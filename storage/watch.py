@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 import duckdb
 import polars as pl
 
-from storage import incidents, memory
+from storage import incidents, memory, trend
 from storage.connection import Connection
 from storage.errors import UsageError
 from storage.incidents import Step
 from storage.records import Change, Drift, Incident, Verdict
 from storage.segments import Segment
+from storage.trend import TrendNight
 
 Con = duckdb.DuckDBPyConnection
 
@@ -74,6 +75,10 @@ class Watch:
         if number is None:
             return None
         return self._do(lambda con: incidents.onset_of(con, segment_id, drift.metric, number, before))
+
+    def trend(self, metric: str, *, target: str | None, level: int | None, most: int) -> list[TrendNight]:
+        """The last `most` nights of each target and series, oldest first; `level` None: the mean over levels."""
+        return self._do(lambda con: trend.nights(con, metric, target, level, most))
 
     # segments
 

@@ -63,7 +63,7 @@ def message_for(
         objectives=[slo_words(result.slo, result.point) for result in broken(view)],
         incidents=[change_words(change) for change in told],
         since=min((i.since for i in incidents if i.since != run.started_at), default=None),
-        against=view.baseline_runs,
+        against=view.baseline_runs[: plan.judge.history],
         show=f"gatebench show {run.run_id}",
         report=run.report,
     )

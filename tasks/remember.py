@@ -51,9 +51,8 @@ def remember_run(run_id: str, found: Sequence[Segment], judged: Judged, settings
             target=segment.target,
             series=segment.series,
             verdicts=mine,
-            against=_against(book.baseline_runs(segment.segment_id), run_id),
+            against=_against(book.baseline_runs(segment.segment_id), run_id, judged.history_n),
             valid=good,
-            drifts=[d for d in judged.drifts if (d.target, d.series) == (segment.target, segment.series)],
             onsets={m: at for (t, s, m), at in judged.onsets.items() if (t, s) == (segment.target, segment.series)},
         )
         changes += book.watch.keep(segment.segment_id, run_id, _step(night))
@@ -93,8 +92,8 @@ def _new_normal(book: Book, segment: Segment, night: Night) -> list[Change]:
     return [c for c in book.watch.changes(run_id=night.run_id) if c.action == "new_normal"]
 
 
-def _against(runs: Sequence[str], run_id: str) -> str:
-    others = [run for run in runs if run != run_id]
+def _against(runs: Sequence[str], run_id: str, most: int) -> str:
+    others = [run for run in runs if run != run_id][:most]
     return f"{count(len(others), 'night')}, {others[0]} to {others[-1]}" if others else "no night"
 
 

@@ -72,8 +72,9 @@ def cusum(
 
 
 def raised(verdicts: Sequence[Verdict], drifts: Sequence[Drift], labels: dict[Key, str]) -> list[Verdict]:
-    """The same verdicts, those regressed of which a drift alarms. `labels`: the night of each onset, in words."""
-    alarms = {(d.target, d.series, d.metric): d for d in drifts if d.alarm}
+    """The same verdicts, those regressed of which a drift alarms; a night that looks like the anchor again is not.
+    `labels`: the night of each onset, in words."""
+    alarms = {(d.target, d.series, d.metric): d for d in drifts if d.alarm and d.calm == 0}
     return [_raised(verdict, verdicts, alarms, labels) for verdict in verdicts]
 
 

@@ -7,7 +7,7 @@ again). It is told when it opens, and again only when a metric joins, when an ef
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from storage.records import Change, Drift, Incident, Symptom, Verdict, Word
+from storage.records import Change, Incident, Symptom, Verdict, Word
 from tasks.stats.drift import is_drift
 
 GREW = 1.5  # an effect so many times what was told is told again
@@ -29,7 +29,6 @@ class Night:
     verdicts: Sequence[Verdict]
     against: str  # the nights it was compared with, in words
     valid: bool = True
-    drifts: Sequence[Drift] = ()
     onsets: dict[str, str] = field(default_factory=dict)  # metric -> started_at of the night its drift began
 
 
@@ -51,20 +50,22 @@ def step(
     """
     touched: list[Incident] = []
     changes: list[Change] = []
+    count = 0  # of new ones
     names = dict.fromkeys([family(v.metric) for v in night.verdicts] + [one.family for one in known])
     for name in names:
         mine = [one for one in known if one.family == name]
         if any(night.run_id in (one.last_run, one.opened_run) for one in mine):
             continue
-        worse = [v for v in night.verdicts if family(v.metric) == name and _seen(v, night)]
+        worse = [v for v in night.verdicts if family(v.metric) == name and v.verdict == Word.REGRESSED]
         if mine:
             after, change = _go_on(mine[0], worse, night, now, words)
             touched += [after] if after != mine[0] else []
             changes += [change] if change else []
         elif worse:
-            opened = _open(str(first_id + len(touched)), name, worse, night)
-            touched.append(opened)
-            changes.append(_change(opened, night, "opened", worse, now, words))
+            new = _open(str(first_id + count), name, worse, night)
+            count += 1
+            touched.append(new)
+            changes.append(_change(new, night, "opened", worse, now, words))
     return touched, changes
 
 
@@ -79,15 +80,6 @@ def new_normal(nights: Sequence[Sequence[Verdict]]) -> str | None:
         return None
     better = [{family(v.metric) for v in night if v.verdict == Word.IMPROVED} for night in last]
     return min(set.intersection(*better), default=None)
-
-
-def _seen(verdict: Verdict, night: Night) -> bool:
-    """Regressed tonight. A drift whose sum is still high, on a night like the anchor, is not seen tonight."""
-    return verdict.verdict == Word.REGRESSED and not _calm(verdict, night)
-
-
-def _calm(verdict: Verdict, night: Night) -> bool:
-    return is_drift(verdict) and any(d.metric == verdict.metric and d.calm > 0 for d in night.drifts)
 
 
 def _open(incident_id: str, name: str, worse: Sequence[Verdict], night: Night) -> Incident:
@@ -147,16 +139,14 @@ def _inside(incident: Incident, night: Night) -> bool:
     small change that is still there is inside most nights' intervals too."""
     found = [next((v for v in night.verdicts if _same(v, s)), None) for s in incident.symptoms]
     pairs = list(zip(incident.symptoms, found, strict=True))
-    if not pairs or any(v is None or not _looks_usual(v, night) for _, v in pairs):
+    if not pairs or any(v is None or not _looks_usual(v) for _, v in pairs):
         return False
     sizes = [(s.told, v.effect) for s, v in pairs if v is not None and s.told is not None and v.effect is not None]
     return not sizes or sum(now for _, now in sizes) <= sum(told for told, _ in sizes) / 2
 
 
-def _looks_usual(verdict: Verdict, night: Night) -> bool:
-    if verdict.verdict not in (Word.UNCHANGED, Word.IMPROVED) and not _calm(verdict, night):
-        return False
-    return verdict.lower is None or verdict.lower <= 0
+def _looks_usual(verdict: Verdict) -> bool:
+    return verdict.verdict in (Word.UNCHANGED, Word.IMPROVED) and (verdict.lower is None or verdict.lower <= 0)
 
 
 def _symptoms(worse: Sequence[Verdict]) -> list[Symptom]:
