@@ -49,6 +49,26 @@ def test_less_throughput_is_worse() -> None:
     assert one.by == pytest.approx(-0.05)
 
 
+@pytest.mark.parametrize("blocks", [3, 5, 10])
+def test_the_interval_covers_a_known_ratio_whatever_luck_a_block_has(blocks: int) -> None:
+    rng, runs, inside, apart_inside = np.random.default_rng(blocks), 2000, 0, 0
+    for _ in range(runs):
+        shared = rng.normal(0, 0.5, blocks)
+        own = rng.normal(0, 0.05, (2, blocks))
+        made = Pair("latency_p50", 1, 0.1 * np.exp(shared + own[0]), 0.112 * np.exp(shared + own[1]))
+        away = difference(made)
+        assert away is not None
+        low, high = away.ends
+        inside += low <= 0.12 <= high
+        added = replace(made, baseline=0.1 * np.exp(shared), candidate=0.1 * np.exp(shared) + rng.normal(4, 1, blocks))
+        _, least, most = apart(added)
+        assert least is not None and most is not None
+        apart_inside += least <= 4 <= most
+    error = 3 * math.sqrt(0.95 * 0.05 / runs)
+    assert inside / runs == pytest.approx(0.95, abs=error)
+    assert apart_inside / runs == pytest.approx(0.95, abs=error)
+
+
 def test_paired_intervals_cover_the_truth_for_every_metric_and_the_mean() -> None:
     shift, runs = CHANGES["all +10 %"], 400
     inside: dict[tuple[str, bool], list[float]] = {}
@@ -57,9 +77,8 @@ def test_paired_intervals_cover_the_truth_for_every_metric_and_the_mean() -> Non
             assert one.lower is not None and one.upper is not None
             inside.setdefault((one.metric, one.level is None), []).append(one.lower <= 0.1 <= one.upper)
     covered = {key: float(np.mean(values)) for key, values in inside.items()}
-    # D and the rate of spikes are a target's own through all blocks, which no interval over its blocks can know of:
-    # the p99 loses most by it.
-    least = {"latency_p50": 0.93, "ttft_p95": 0.90, "latency_p95": 0.90, "latency_p99": 0.85, "throughput": 0.90}
+    # D and the rate of spikes are a target's own through all blocks, which no interval over its blocks can know of.
+    least = {"latency_p50": 0.94, "ttft_p95": 0.92, "latency_p95": 0.91, "latency_p99": 0.91, "throughput": 0.92}
     error = 3 * math.sqrt(0.05 * 0.95 / runs)
     assert {key: share for key, share in covered.items() if not least[key[0]] - error <= share <= 0.97 + error} == {}
 
