@@ -1,6 +1,6 @@
 """On which nights a series of numbers changed its level, looking back over all of them. Pure."""
 
-import math
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ from tasks.stats.nights import Floats
 
 LEAST_NIGHTS = 4  # on each side of a change
 SURE = 0.001
+TINY = 1e-18
 OTAVA, PLAIN = "Apache Otava (E-divisive)", "gatebench's own splits (t tests); gatebench[otava] has E-divisive"
 
 
@@ -47,37 +48,45 @@ def finder() -> tuple[Finder, str]:
 
 
 def plain(values: Sequence[float]) -> list[ChangePoint]:
-    """The split with the largest t on the logarithm, if it is sure for all splits tried (Bonferroni); then each side
-    by itself. Values above 0."""
+    """The stretch of nights that differs most from all others by t on the logarithm, if it is sure for all stretches
+    tried (Bonferroni): its two ends are changes; then each part by itself (circular binary segmentation, Olshen and
+    others 2004, with a t test in place of permutations). Values above 0."""
     logs = np.log(np.asarray(values, dtype=float))
     at = sorted(_splits(logs, 0, len(logs)))
     edges = [0, *at, len(logs)]
-    return [
-        ChangePoint(
-            at[k], float(np.exp(logs[edges[k] : at[k]].mean())), float(np.exp(logs[at[k] : edges[k + 2]].mean()))
-        )
-        for k in range(len(at))
-    ]
+    means = [float(np.exp(logs[i:j].mean())) for i, j in itertools.pairwise(edges)] if at else []
+    return [ChangePoint(index, means[k], means[k + 1]) for k, index in enumerate(at)]
 
 
 def _splits(logs: Floats, start: int, end: int) -> list[int]:
-    tried = range(start + LEAST_NIGHTS, end - LEAST_NIGHTS + 1)
-    if not tried:
+    n = end - start
+    if n < 2 * LEAST_NIGHTS:
         return []
-    ts = [_t(logs[start:k], logs[k:end]) for k in tried]
-    best = int(np.argmax(ts))
-    p = 2 * float(stdtr(end - start - 2, -ts[best])) * len(tried)
-    if p >= SURE:
+    i, j, t, tried = _stretch(logs[start:end])
+    if not tried or 2 * float(stdtr(n - 2, -t)) * tried >= SURE:
         return []
-    k = tried[best]
-    return [*_splits(logs, start, k), k, *_splits(logs, k, end)]
+    inner = [start + k for k in (i, j) if 0 < k < n]
+    edges = [start, *inner, end]
+    return inner + [k for a, b in itertools.pairwise(edges) for k in _splits(logs, a, b)]
 
 
-def _t(left: Floats, right: Floats) -> float:
-    """|t| of two samples with one variance; where there is no spread at all, infinite for any difference."""
-    away = abs(float(left.mean() - right.mean()))
-    df = len(left) + len(right) - 2
-    pooled = float(((left - left.mean()) ** 2).sum() + ((right - right.mean()) ** 2).sum()) / df
-    if pooled <= 0:
-        return math.inf if away > 0 else 0.0
-    return away / math.sqrt(pooled * (1 / len(left) + 1 / len(right)))
+def _stretch(y: Floats) -> tuple[int, int, float, int]:
+    """(i, j, |t|, stretches tried) of the nights i to j (exclusive) that differ most from the rest."""
+    n = len(y)
+    ends = np.array([0, *range(LEAST_NIGHTS, n - LEAST_NIGHTS + 1), n])
+    a, b = np.triu_indices(len(ends), 1)
+    i, j = ends[a], ends[b]
+    size = j - i
+    possible = (size >= LEAST_NIGHTS) & (n - size >= LEAST_NIGHTS)
+    i, j, size = i[possible], j[possible], size[possible]
+    if not len(i):
+        return 0, n, 0.0, 0
+    centred = y - y.mean()
+    sums = np.concatenate([[0.0], np.cumsum(centred)])
+    inside = (sums[j] - sums[i]) / size
+    between = inside**2 * size * n / (n - size)  # sum of squares that the two means explain
+    left = np.maximum(float(centred @ centred) - between, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(between > TINY, np.sqrt(between / (left / (n - 2))), 0.0)
+    best = int(np.argmax(t))
+    return int(i[best]), int(j[best]), float(t[best]), len(i)

@@ -67,11 +67,14 @@ class House:
 
     def _end(self, run_id: str, at: datetime, status: str, segment: Segment, judged: Judged) -> None:
         if status == "completed":
-            remember_run(run_id, [segment], judged, self.settings)
-            remember_run(run_id, [segment], judged, self.settings)  # a retried task: nothing more happens
+            kept = remember_run(run_id, [segment], judged, self.settings)
+            if kept.changes:  # a retried task: nothing more happens
+                assert remember_run(run_id, [segment], judged, self.settings).changes == []
         self.book.finish_run(run_id, status=status, ended_at=(at + timedelta(hours=1)).isoformat(),
                              verdict=judged.verdict, exit_code=0)  # fmt: skip
         changes = self.book.watch.changes(run_id=run_id)
+        if status == "completed" and judged.verdict != "regressed" and not changes:
+            return  # no kind of message: see tests/alerts
         about = [self.book.watch.incident(c.incident_id) for c in changes if c.told and c.incident_id is not None]
         message = message_for(view_of(run_id, self.settings), self.plan, changes, about)
         if message is not None:
