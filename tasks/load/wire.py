@@ -22,14 +22,22 @@ from tasks.load.httpx_side import respond
 
 __all__ = ["Exchange", "Limits", "Origin", "WireTransport"]
 
+MAX_BODY_BYTES = 256 * 1024 * 1024  # of an answer that is kept until its end
+
 
 class WireTransport(httpx.AsyncBaseTransport):
     """Connections to any number of origins, without a cap: concurrency is the engine's business."""
 
     def __init__(
-        self, limits: Limits | None = None, *, tls: ssl.SSLContext | None = None, resolve: Resolve = look_up
+        self,
+        limits: Limits | None = None,
+        *,
+        tls: ssl.SSLContext | None = None,
+        resolve: Resolve = look_up,
+        most_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         self.limits = limits if limits is not None else Limits()
+        self._most_bytes = most_bytes
         self._dialer = Dialer(resolve, tls)
         self._own_limits: dict[Exchange, Limits] = {}  # of those requests that have some
         self._held: set[Exchange] = set()  # no timeout counts while their reader takes its time
@@ -89,6 +97,13 @@ class WireTransport(httpx.AsyncBaseTransport):
         return self._own_limits.get(exchange, self.limits)
 
     async def _connect(self, exchange: Exchange) -> None:
+        try:
+            await self._connect_and_send(exchange)
+        except Exception:  # a mistake of ours, which the loop says aloud: the attempt ends in a row all the same
+            exchange.finish(perf_counter_ns(), Failure.CONNECT)
+            raise
+
+    async def _connect_and_send(self, exchange: Exchange) -> None:
         connection = Connection(self)
         origin = exchange.origin
         try:
@@ -144,9 +159,13 @@ class WireTransport(httpx.AsyncBaseTransport):
             return None  # connecting has its own limit
         if not exchange.read_ns:
             return Failure.TIMEOUT_FIRST_BYTE if now - exchange.sent_ns > limits.first_byte_ns else None
-        if exchange.headers_ns is None and exchange.response_bytes > MAX_HEADER_BYTES:
-            return Failure.PROTOCOL  # headers without an end
+        if exchange.response_bytes > MAX_HEADER_BYTES and self._is_endless(exchange):
+            return Failure.PROTOCOL
         return Failure.TIMEOUT_IDLE if now - exchange.read_ns > limits.idle_ns else None
+
+    def _is_endless(self, exchange: Exchange) -> bool:
+        """Headers, or a body that is kept until its end."""
+        return exchange.headers_ns is None or (exchange.on_body is None and exchange.response_bytes > self._most_bytes)
 
     # --- httpx.AsyncBaseTransport
 

@@ -372,6 +372,44 @@ async def test_a_mistake_of_ours_in_the_middle_of_an_answer_is_said_aloud_and_th
     assert len(said) == 1
 
 
+async def test_a_mistake_of_ours_before_the_request_is_said_aloud_and_the_exchange_ends():
+    async def mistaken(host: str, port: int) -> list[str]:
+        raise RuntimeError("a mistake")
+
+    said: list[BaseException] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: said.append(context["exception"]))
+    wire = WireTransport(SHORT, resolve=mistaken)
+    exchange = wire.start(Origin("http", "gateway.test", 80), PAYLOAD)
+    await asyncio.wait_for(exchange.done, 10)
+    await wire.aclose()
+    gc.collect()  # a task that failed and is asked by nobody says so when it goes
+    await asyncio.sleep(0)
+    assert exchange.failure is Failure.CONNECT
+    assert [str(error) for error in said] == ["a mistake"]
+
+
+async def goes_on_for_ever(talk: Talk) -> None:
+    await talk.hear()
+    await talk.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        await talk.say(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
+
+
+async def test_a_body_without_an_end_is_no_answer_and_is_not_kept_for_ever():
+    async with serving(goes_on_for_ever) as server:
+        wire = WireTransport(Limits.seconds(60, 60, 60, 60), most_bytes=1_000_000)
+        exchange = await ask(wire, server)
+        assert (exchange.failure, exchange.status) == (Failure.PROTOCOL, 200)
+        await wire.aclose()
+        wire = WireTransport(Limits.seconds(10, 10, 10, 0.5), most_bytes=1_000_000)
+        exchange = wire.start(origin_of(server), PAYLOAD)
+        exchange.on_body = lambda data, now: None  # who reads it as it comes needs no room for it
+        await asyncio.wait_for(exchange.done, 30)
+        await wire.aclose()
+        assert (exchange.failure, exchange.response_bytes > 1_000_000) == (Failure.TIMEOUT_TOTAL, True)
+
+
 async def test_a_large_header_that_is_not_huge_is_read():
     exchange = await ask_once(says(answer(b"ok", extra=b"x: " + b"y" * 100_000 + b"\r\n")))
     assert (exchange.failure, body_of(exchange)) == (None, b"ok")
