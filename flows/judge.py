@@ -32,6 +32,10 @@ async def _judge(name: str) -> State[Any]:
     settings = Settings()
     book = Book(settings.book_path, settings.book_wait_s)
     run = await asyncio.to_thread(book.run, name)
+    if run.flow == "compare":
+        raise UsageError(
+            f"{run.run_id} compared targets with each other; `gatebench show {run.run_id}` has its verdict"
+        )
     plan = plan_of(run.run_id, settings)
     if run.workload_id is None or run.fingerprint is None:
         raise UsageError(f"run {run.run_id} did not get as far as measuring; there is nothing to judge")

@@ -28,7 +28,22 @@ def repeat_command(run: Run) -> str:
         if sweep.get("blocks"):
             parts += ["--blocks", str(sweep["blocks"])]
         return shlex.join(parts)
+    if run.flow == "compare" and run.plan_name == "compare":
+        return shlex.join(_compare_words(run.plan))
     return shlex.join(["gatebench", run.flow, "--plan", run.plan_name])
+
+
+def _compare_words(plan: dict[str, Any]) -> list[str]:
+    """Of targets that were given by their URLs alone."""
+    parts = ["gatebench", "compare"]
+    for place, target in enumerate(plan["targets"]):
+        role = (
+            "--direct" if target["direct"] else "--candidate" if place or target["name"] != "baseline" else "--baseline"
+        )
+        parts += [role, target["url"]]
+    first, sweep = plan["targets"][0], plan["sweep"]
+    parts += ["--model", first["model"], "--requests", str(sweep["requests"]), "--blocks", str(sweep["blocks"])]
+    return [*parts, "--concurrency", ",".join(str(level) for level in sweep["levels"])]
 
 
 def record_rows(view: RunView) -> list[tuple[str, str]]:

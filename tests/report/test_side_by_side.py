@@ -12,6 +12,7 @@ from tasks.report.figures import pair_figures
 from tasks.report.headline import headline
 from tasks.report.html import render_html
 from tasks.report.markdown import render_markdown
+from tasks.report.record import repeat_command
 from tasks.report.side_by_side import length_lines, pair_tables, side_rows
 from tasks.report.terminal import render_terminal
 from tasks.report.view import RunView
@@ -132,3 +133,17 @@ def test_the_page_and_the_artifact_have_the_pairs_and_a_picture(view: View) -> N
 def test_a_run_without_comparisons_has_no_such_section(view: View) -> None:
     assert "Side by side" not in render_html(view(), None)
     assert "Side by side" not in render_markdown(view(), charts=False)
+
+
+def test_a_comparison_of_urls_can_be_measured_again(view: View) -> None:
+    def target(name: str, port: int, direct: bool = False) -> dict[str, object]:
+        return {"name": name, "url": f"http://127.0.0.1:{port}/v1", "model": "m", "direct": direct}
+
+    plan = {
+        "targets": [target("baseline", 1), target("candidate", 2), target("direct", 3, True)],
+        "sweep": {"levels": [1, 4], "requests": 40, "blocks": 5},
+    }
+    assert repeat_command(compared(view, SLOW, plan=plan, plan_name="compare").run) == (
+        "gatebench compare --baseline http://127.0.0.1:1/v1 --candidate http://127.0.0.1:2/v1 "
+        "--direct http://127.0.0.1:3/v1 --model m --requests 40 --blocks 5 --concurrency 1,4"
+    )
