@@ -19,6 +19,7 @@ from scipy.stats import t as student
 from storage.records import Word
 from tasks.stats.blocks import log_mean
 from tasks.stats.gate import CANDIDATE, candidates, judge, overall
+from tests.bench import walks
 from tests.fakes.noise import LEVELS, Floats, World, ar1, frame, quantile, tail, world
 
 NIGHTS = 30
@@ -140,6 +141,15 @@ class Table:
             self.missed.append(name)
         print(f"{name:64} {share:6.2f} ± {error:4.2f}   {bar:16} {'MISSED' if bad else ''}", flush=True)
 
+    def median(self, name: str, values: Sequence[float], most: float | None = None) -> None:
+        """In nights; the quarter and three-quarter points beside it."""
+        low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
+        bad = most is not None and middle > most
+        if bad:
+            self.missed.append(name)
+        bar = "" if most is None else f"≤ {most:g}"
+        print(f"{name:64} {middle:6.1f} ({low:g}–{high:g}) {bar:14} {'MISSED' if bad else ''}", flush=True)
+
 
 def gate_lines(table: Table, found: Sequence[World], *, control: bool, marks: bool, name: str = "") -> None:
     kind = name or ("with control" if control else "without control")
@@ -160,6 +170,20 @@ def gate_lines(table: Table, found: Sequence[World], *, control: bool, marks: bo
         table.line(f"{kind}: {what} found the first night", words, least=least if control and marks else None)
 
 
+def drift_lines(table: Table, seed: int, count: int) -> None:
+    """Gate and drift together, over the nights after a frozen anchor; errors of the mean over histories."""
+    found = walks.worlds(seed, count)
+    for control, kind, bar in ((True, "with control", 1.2), (False, "without control", 2.5)):
+        both = [walks.quiet(one, control=control)[1] for one in found]
+        table.line(f"{kind}: gate and drift, false alarms, {walks.NIGHTS} nights each", both, most=bar)
+        mark = control
+        for d, least in ((0.05, 85.0), (0.03, None)):
+            hits = [walks.first_night(one, walks.step(d), control=control) <= 7 for one in found]
+            table.line(f"{kind}: tail +{d:.0%} step found within 7 nights", hits, least=least if mark else None)
+        nights = [walks.first_night(one, walks.creep(0.005), control=control) for one in found]
+        table.median(f"{kind}: tail +0.5 % a night, nights until found", nights, most=11 if mark else None)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nights-simulated", type=int, default=2000)
@@ -175,6 +199,7 @@ def main() -> int:
     for name, rule in (("t interval .99 a metric (Bencher's example)", bencher), ("previous night × 1.1", yesterday)):
         table.line(f"{name}: false alarms", [rule(one, none) for one in found])
         table.line(f"{name}: tail +10 %", [rule(one, tail(0.10)) for one in found])
+    drift_lines(table, seed + 5, count // 20)
     half = worlds(seed + 1, count // 4, control_share=0.5)
     gate_lines(table, half, control=True, marks=False, name="half a control")
     shared = worlds(seed + 4, count // 4, shared_blocks=True)
