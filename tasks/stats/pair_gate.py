@@ -96,8 +96,10 @@ def overall(found: Sequence[Comparison], rules: PairRules = PairRules()) -> tupl
         if said is not None:
             return word.value, "" if word is Word.REGRESSED else said.reason
     seen = [one.detectable for one in judged if one.detectable is not None]
-    if not seen or min(seen) > rules.blind_from:
-        sight = f"only {min(seen):+.0%} or more could have been seen" if seen else "nothing could have been seen"
+    if not seen or min(seen) > (1 + rules.min_effect) * (1 + rules.blind_from) - 1:
+        sight = (
+            f"only {100 * min(seen):+.0f} % or more could have been seen" if seen else "nothing could have been seen"
+        )
         return Word.INCONCLUSIVE.value, f"too noisy: {sight}; more blocks or requests are needed"
     word = Word.IMPROVED if any(one.verdict == Word.IMPROVED for one in judged) else Word.UNCHANGED
     return word.value, ""

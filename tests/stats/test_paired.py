@@ -140,6 +140,11 @@ def test_blocks_too_noisy_to_see_anything_are_inconclusive() -> None:
     assert (word, reason.partition(":")[0]) == ("inconclusive", "too noisy")
 
 
+def test_a_large_least_effect_makes_quiet_blocks_no_noisier() -> None:
+    rules = PairRules(min_effect=0.5)
+    assert overall(compare(match([pair([1.0, 1.01, 0.99, 1.0, 1.0])]), rules), rules) == ("unchanged", "")
+
+
 def test_longer_answers_make_the_times_of_a_token_lead() -> None:
     longer = [pair([1.2] * 5, "output_tokens"), pair(SLOW), pair([1.0, 1.01, 0.99, 1.0, 1.0], "tpot_p50")]
     tokens, latency, tpot = compare(match(longer))
