@@ -34,3 +34,20 @@ def test_a_cancelled_run_was_somebodys_will() -> None:
 def test_the_gravest_kind_comes_first() -> None:
     found = should_alert(ALL, verdict="regressed", status="failed", slo_results=[result(False)])
     assert found == ["failed", "regressed", "slo"]
+
+
+def told(verdict: str, *changes: str, on: tuple[str, ...] = ("regressed",)) -> list[str]:
+    return should_alert(on, verdict=verdict, status="completed", changes=changes)
+
+
+def test_a_night_tells_of_a_regression_when_it_opens_or_worsens_an_incident_and_not_every_night() -> None:
+    assert told("regressed", "opened") == told("regressed", "joined") == told("regressed", "grew") == ["regressed"]
+    assert told("regressed") == []
+    assert should_alert(("regressed",), verdict="regressed", status="completed") == ["regressed"]
+
+
+def test_whoever_hears_of_a_regression_hears_of_its_end_and_of_a_new_normal() -> None:
+    assert told("unchanged", "fixed") == ["fixed"]
+    assert told("improved", "new_normal") == ["improved"]
+    assert told("regressed", "opened", "fixed") == ["regressed", "fixed"]
+    assert told("unchanged", "fixed", on=("slo",)) == []
