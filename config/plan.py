@@ -309,7 +309,8 @@ class Control(Part):
 
 
 class Alerts(Part):
-    """Whom to tell is a fact of the machine (GATEBENCH_ALERT_URLS); when to tell stands here."""
+    """Whom to tell is a fact of the machine (GATEBENCH_ALERT_URLS); when to tell stands here. `regressed`: once when an
+    incident opens, again only when it spreads, grows or is fixed, and when better nights become the new normal."""
 
     on: tuple[Literal["regressed", "slo", "invalid", "failed"], ...] = ("regressed", "slo", "failed")
 

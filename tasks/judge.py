@@ -78,9 +78,10 @@ def judge_run(plan: Plan, run_id: str, found: Sequence[Segment], settings: Setti
 
 
 def valid(legs: Sequence[Leg], segment: Segment) -> bool:
-    """Can what was measured of a segment be trusted?"""
+    """Can what was measured of a segment be trusted, and the control beside it?"""
     mine = [leg for leg in legs if (leg.target, leg.series) == (segment.target, segment.series)]
-    return bool(mine) and all(leg.validity != Validity.INVALID for leg in mine)
+    control = [leg for leg in legs if (leg.target, leg.series) == (CONTROL, segment.series)]
+    return bool(mine) and all(leg.validity != Validity.INVALID for leg in mine + control)
 
 
 def _drifts(

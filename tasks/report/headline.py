@@ -115,7 +115,9 @@ def _moved(view: RunView, said: Word) -> str:
         return f"{said.value.capitalize()}: {_stop(view.run.reason or 'see the verdicts')}"
     worst, rest = found[0], len(found) - 1
     more = f" ({rest} more {'verdict' if rest == 1 else 'verdicts'} {said.value})" if rest else ""
-    return f"{said.value.capitalize()}: {moved_words(view, worst)} against {count(nights(view, worst), 'night')}{more}."
+    drift = next((f"; {v.reason}" for v in found if v.reason.startswith("drift")), "")
+    against = count(nights(view, worst), "night")
+    return f"{said.value.capitalize()}: {moved_words(view, worst)} against {against}{more}{drift}."
 
 
 def _regressed(view: RunView) -> str:
