@@ -98,7 +98,7 @@ def _cost(view: RunView) -> str:
 
 
 def _facts(view: RunView) -> str:
-    lines = [f"- ceiling of {_safe(c.target)}: {ceiling_words(c)}" for c in view.ceilings]
+    lines = [f"- ceiling of {_safe(c.target)}: {ceiling_words(c)}" for c in view.ceilings if not view.comparisons]
     cost = cost_words(view)
     if cost:
         lines.append(f"- cost: {_safe(cost)}")

@@ -114,7 +114,7 @@ def _facts(view: RunView, console: Console) -> None:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     several = len(targets(view)) > 1
-    for ceiling in view.ceilings:
+    for ceiling in [] if view.comparisons else view.ceilings:
         table.add_row(f"ceiling {ceiling.target}" if several else "ceiling", Text(ceiling_words(ceiling)))
     requests = request_words(view)
     if requests is not None:
