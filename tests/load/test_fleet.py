@@ -14,7 +14,7 @@ from tasks.load.workers import Processes
 
 
 async def until_rows_are_on_disk(folder: str) -> None:
-    for _ in range(1000):
+    for _ in range(12_000):
         if list(Path(folder).glob("part-*.parquet")):
             return
         await asyncio.sleep(0.01)

@@ -75,7 +75,7 @@ async def test_a_calibration_is_of_one_worker(sim, leg_spec):
 
 
 async def has_rows(folder: str) -> None:
-    for _ in range(1500):
+    for _ in range(12_000):
         if list(Path(folder).glob("part-*.parquet")):
             return
         await asyncio.sleep(0.01)

@@ -89,7 +89,7 @@ def test_a_rate_of_sessions_sends_all_their_turns(sim, leg_spec, rows_of, talks)
 @pytest.mark.parametrize("on_full", ["queue", "drop"])
 def test_a_target_that_leaves_no_room_is_no_reason_against_the_generator(sim, leg_spec, rows_of, on_full):
     sim.configure(service_ms=20.0)
-    limits = replace(GENEROUS, invalid_lag_p99_ms=100.0, invalid_achieved_share=0.95)
+    limits = replace(GENEROUS, invalid_lag_p99_ms=1000.0, invalid_achieved_share=0.95)
     asked = {"loop": "open", "rate_rps": 400.0, "duration_s": 0.5, "max_in_flight": 2, "on_full": on_full}
     spec = leg_spec(sim.url, health=limits, **asked)
     leg = run(spec)
@@ -99,7 +99,8 @@ def test_a_target_that_leaves_no_room_is_no_reason_against_the_generator(sim, le
     assert leg.measured + leg.dropped == 200
     if on_full == "queue":  # response time tells, service time does not
         response, service = rows["end_ns"] - rows["intended_ns"], rows["end_ns"] - rows["sent_ns"]
-        assert response.max() > 300 * MS > service.max()
+        assert response.max() > 1000 * MS  # 200 at 100/s, all due within half a second
+        assert service.median() < response.median()
 
 
 def test_a_workload_without_sessions_cannot_be_sent_in_sessions(sim, leg_spec):
