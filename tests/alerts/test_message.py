@@ -73,3 +73,9 @@ def test_what_looks_like_a_key_is_removed(secret: str) -> None:
 def test_ordinary_words_are_not_taken_for_keys() -> None:
     for text in ("risk-model at 10 concurrent", "task-1234567890 failed", "http://127.0.0.1:4000/v1"):
         assert clean(text) == text
+
+
+def test_what_became_of_incidents_is_a_line_each_and_a_fix_has_its_own_title() -> None:
+    told = made(kinds=["fixed"], regressed=[], objectives=[], incidents=["Incident 3 is fixed: p95 −1 %; gatebench …"])
+    assert told.title == "gatebench: nightly fixed"
+    assert "\n\nIncident 3 is fixed: p95 −1 %; gatebench …\n\nSince: " in told.body
