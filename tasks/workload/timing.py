@@ -11,6 +11,7 @@ Ints = NDArray[np.int64]
 
 STEPS_S = (1, 10, 60)
 SCALES_S = (1, 10, 60, 300)
+LONG_STEPS_S = (600, 3600, 86_400)
 MOST_BINS = 7200  # of a rate curve; a finer one than that is left out
 LEAST_WINDOWS = 5  # of a dispersion index
 CURVE_BINS = 120
@@ -70,9 +71,12 @@ class Concurrency:
 
 
 def rate_curves(offsets_ns: Ints) -> tuple[RateCurve, ...]:
-    """One curve a step of STEPS_S; offsets sorted, from the first arrival on."""
-    curves = []
-    for step_s in STEPS_S:
+    """One curve a step of STEPS_S; of a log too long for any of them, one in the finest step that fits. Offsets sorted,
+    from the first arrival on."""
+    curves: list[RateCurve] = []
+    for step_s in (*STEPS_S, *LONG_STEPS_S):
+        if curves and step_s in LONG_STEPS_S:
+            break
         bins = int(offsets_ns[-1] // (step_s * 10**9)) + 1
         if bins <= MOST_BINS:
             counts = np.bincount(offsets_ns // (step_s * 10**9), minlength=bins)

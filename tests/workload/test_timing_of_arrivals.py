@@ -112,3 +112,8 @@ def test_concurrency_agrees_with_counting_at_every_instant(requests):
     edges = np.linspace(0, end, len(found.curve) + 1)
     busy = np.interp(edges, np.arange(end + 1), np.concatenate(([0], np.cumsum(at))))
     assert found.curve == pytest.approx(np.diff(busy) / np.diff(edges), abs=0.002)
+
+
+def test_a_log_of_many_days_has_a_coarser_curve_instead_of_none():
+    (curve,) = rate_curves(ns(0, 9 * 86_400))
+    assert (curve.step_s, len(curve.counts), sum(curve.counts)) == (600, 9 * 144 + 1, 2)
