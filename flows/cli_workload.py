@@ -40,6 +40,9 @@ def capture(
     settings = common.enter(home)
     common.quiet_prefect(settings.home_path)
     from flows.capture import capture as flow
+    from tasks.workload.redact import known_level
+
+    known_level(privacy)
 
     where = str(out.resolve())
     data = common.run_flow(

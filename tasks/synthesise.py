@@ -87,13 +87,15 @@ def make(source: Workload, wish: Wish) -> Workload:
     if wish.arrivals == "recorded":
         if wish.rate_rps is not None or wish.to_rps is not None:
             raise UsageError("a rate needs arrivals: constant, poisson, gamma or ramp; recorded arrivals take a scale")
+        _refuse_spread(wish)
         return synthesise(
             source, wish.seed, duration_ns=wish.duration_ns, rate_scale=wish.rate_scale, sessions=wish.sessions
         )
     if wish.sessions:
         raise UsageError(f"sessions are kept with recorded arrivals only, not with {wish.arrivals} ones")
     if (wish.arrivals == "ramp") != (wish.to_rps is not None):
-        raise UsageError("a ramp, and nothing else, goes to a rate: give both or neither")
+        raise UsageError("ramp arrivals need --to-rate, the rate they end at; no other arrivals take it")
+    _refuse_spread(wish)
     whole = reference(source, wish.duration_ns)
     seconds = (whole.header.span_ns if wish.duration_ns is None else wish.duration_ns) / 1e9
     own = (len(whole) - 1) / max(whole.header.span_ns / 1e9, 1e-9)
@@ -104,6 +106,11 @@ def make(source: Workload, wish: Wish) -> Workload:
     said = f"{wish.arrivals} arrivals, {first:.4g}/s" + (f" to {last:.4g}/s" if wish.to_rps is not None else "")
     said += f", CV {wish.cv:g}" if wish.arrivals == "gamma" else ""
     return at_starts(whole, starts.tolist(), wish.seed, f"{said}, joint rows")
+
+
+def _refuse_spread(wish: Wish) -> None:
+    if wish.arrivals != "gamma" and wish.cv != 1.0:
+        raise UsageError(f"--cv is the spread of gamma gaps; {wish.arrivals} arrivals have none, use --arrivals gamma")
 
 
 def compare_files(source: Path, copy: Path, rate_scale: float = 1.0) -> Fidelity:

@@ -54,6 +54,8 @@ def capture(
     """
     check_level(privacy, salt)
     table = None if mapping is None else mapped(mapping)
+    if table is not None and format != "auto":
+        raise UsageError(f"--map reads any table, --format {format} a format of its own: give one of the two")
     files = expand(sources)
     reading = Reading(privacy, salt)
     for index, path in enumerate(files):
@@ -145,7 +147,8 @@ def _notes(reading: Reading, step_ns: int | None, seed: int | None) -> Iterator[
     for skipped in reading.skipped:
         yield f"left aside: {skipped.why}"
     if reading.unordered:
-        yield f"{reading.unordered:,} rows stood out of order in their file; they are sorted in time"
+        stood = "1 row stood" if reading.unordered == 1 else f"{reading.unordered:,} rows stood"
+        yield f"{stood} out of order in the file; all are sorted in time"
     if step_ns is not None and step_ns >= COARSE_NS:
         step = _in_words(step_ns)
         yield (

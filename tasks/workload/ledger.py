@@ -43,7 +43,9 @@ class Ledger:
         """`300 rows read = 296 kept + 4 dropped (3 duplicate call id, 1 not JSON)`"""
         gone = sum(self.dropped.values())
         why = ", ".join(f"{n} {reason}" for reason, n in sorted(self.dropped.items(), key=lambda item: -item[1]))
-        return f"{self.read:,} rows read = {self.kept:,} kept + {gone:,} dropped" + (f" ({why})" if why else "")
+        return f"{self.read:,} row{'s' if self.read != 1 else ''} read = {self.kept:,} kept + {gone:,} dropped" + (
+            f" ({why})" if why else ""
+        )
 
 
 def write_rejects(rejects: Iterable[Reject], path: Path) -> None:

@@ -14,7 +14,7 @@ from tasks.workload.formats.adapter import Row
 from tasks.workload.secrets import opaque, secret_in
 
 Privacy = Literal["counts", "structure", "text"]
-LEVELS: tuple[str, ...] = get_args(Privacy)
+LEVELS: tuple[Privacy, ...] = get_args(Privacy)
 LEAST_SALT = 16
 
 COUNTS = frozenset(
@@ -45,10 +45,17 @@ MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")  # one word, as the 
 NOT_SAID = "withheld"  # in the place of a short text that looks like a secret
 
 
+def known_level(privacy: str) -> Privacy:
+    """Raises UsageError for an unknown level."""
+    for level in LEVELS:
+        if privacy == level:
+            return level
+    raise UsageError(f"unknown privacy level {privacy!r}; choose from {', '.join(LEVELS)}")
+
+
 def check_level(privacy: str, salt: bytes | None) -> None:
     """Raises UsageError for an unknown level, or one that needs a salt and has none worth the name."""
-    if privacy not in LEVELS:
-        raise UsageError(f"unknown privacy level {privacy!r}; choose from {', '.join(LEVELS)}")
+    known_level(privacy)
     if privacy != "counts" and (salt is None or len(salt) < LEAST_SALT):
         raise UsageError(
             f"privacy {privacy!r} hides users and sessions behind a salt of at least {LEAST_SALT} bytes; "

@@ -63,7 +63,7 @@ def synthesise(
     if frame.is_empty():
         raise UsageError(f"a rate scale of {rate_scale} leaves no request of {len(base)}; use a larger one")
     scaled = "" if rate_scale == 1 else f", rate × {rate_scale:g} by superposition and thinning"
-    kept = ", sessions kept" if keep else ""
+    kept = ", sessions kept" if keep and base.frame["session"].count() else ""
     return _named(source, frame, seed, METHOD + kept + scaled, name)
 
 

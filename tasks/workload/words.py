@@ -20,9 +20,10 @@ def in_words(profile: Profile) -> str:
 
 
 def _title(p: Profile) -> str:
-    rate = f", {p.mean_rps:.2f} a second" if p.mean_rps is not None else ""
+    rate = f", {_rate(p.mean_rps)} a second" if p.mean_rps is not None else ""
     when = f", from {p.started_at[:19]} UTC" if p.started_at else ""
-    return f"{p.name} ({p.workload_id[:16]}): {p.requests:,} requests in {_time(p.span_s)}{rate}{when}"
+    count = f"{p.requests:,} request{'s' if p.requests != 1 else ''}"
+    return f"{p.name} ({p.workload_id[:16]}): {count} in {_time(p.span_s)}{rate}{when}"
 
 
 def _in_flight(p: Profile) -> str:
@@ -136,6 +137,10 @@ def _coarse(p: Profile) -> str:
     return f"careful        arrivals are stamped to whole {step}: replayed as they are, they come in volleys"
 
 
+def _rate(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
+
+
 def _number(value: float) -> str:
     return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
@@ -147,4 +152,6 @@ def _time(seconds: float) -> str:
         return f"{seconds:.1f} s"
     if seconds < 7200:
         return f"{seconds / 60:.1f} min"
-    return f"{seconds / 3600:.1f} h"
+    if seconds < 172_800:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86_400:.1f} days"

@@ -74,7 +74,7 @@ def test_a_profile_is_enough_for_a_sketch(source, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (["--arrivals", "ramp"], "a ramp, and nothing else, goes to a rate"),
+        (["--arrivals", "ramp"], "ramp arrivals need --to-rate"),
         (["--rate", "5"], "a rate needs arrivals"),
         (["--arrivals", "often"], "must be one of recorded, constant, poisson, gamma, ramp"),
         (["--arrivals", "poisson", "--sessions"], "sessions are kept with recorded arrivals only"),
@@ -87,3 +87,22 @@ def test_a_wish_that_contradicts_itself_is_refused(source, tmp_path, capsys, opt
     assert run(["synth", str(source), "--out", str(out), *options, "--home", str(tmp_path)]) == 2
     assert why in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--cv", "2"], "--cv is the spread of gamma gaps; recorded arrivals have none, use --arrivals gamma"),
+        (["--arrivals", "ramp"], "ramp arrivals need --to-rate"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(source, tmp_path, capsys, options, said):
+    out = str(tmp_path / "like.parquet")
+    assert run(["synth", str(source), "--out", out, "--home", str(tmp_path), *options]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_an_unknown_privacy_level_is_refused_in_a_sentence(tmp_path, capsys):
+    out = str(tmp_path / "w.parquet")
+    assert run(["capture", "x.jsonl", "--out", out, "--home", str(tmp_path), "--privacy", "secret"]) == 2
+    assert "unknown privacy level 'secret'; choose from counts, structure, text" in capsys.readouterr().err

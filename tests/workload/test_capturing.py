@@ -135,7 +135,7 @@ def test_an_empty_log_among_others_is_fine(log, payload):
 
 
 def test_a_log_without_a_chat_request_is_nothing_measured_and_says_why(log, payload):
-    with pytest.raises(NothingMeasured, match=r"no chat request in it: 1 rows read = 0 kept \+ 1 dropped"):
+    with pytest.raises(NothingMeasured, match=r"no chat request in it: 1 row read = 0 kept \+ 1 dropped"):
         capture([log(payload(call_type="aembedding"))])
     with pytest.raises(NothingMeasured, match="1 call type aembedding, 1 not JSON"):
         capture([log(payload(call_type="aembedding"), "{")])

@@ -27,6 +27,7 @@ def test_spend_logs_are_not_taken_for_payloads():
     [
         (b"PAR1\x15\x04", "line 1 holds a Parquet file (a workload needs no capture)"),
         (b"\x00\x01\x02", "line 1 holds binary data"),
+        ('{"a": 1}'.encode("utf-16"), "line 1 holds UTF-16 text (`iconv -f UTF-16 -t UTF-8 FILE` makes UTF-8 of it)"),
         (b"WHEN,WHAT,HOW MUCH", "line 1 holds comma-separated text"),
         (b"127.0.0.1 - GET /", "line 1 holds text that is not JSON"),
         (b"[1, 2]", "line 1 holds JSON that is not an object"),

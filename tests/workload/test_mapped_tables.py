@@ -147,3 +147,8 @@ def test_a_mapping_that_makes_no_sense_is_refused(mapping, said):
 def test_text_is_no_table(table):
     with pytest.raises(UsageError, match="is no table"):
         capture([table("hello\nworld")], mapping="offset=a")
+
+
+def test_a_format_beside_a_mapping_is_refused_instead_of_ignored(tmp_path):
+    with pytest.raises(UsageError, match="--format nginx a format of its own: give one of the two"):
+        capture([tmp_path], mapping="time=t", format="nginx")

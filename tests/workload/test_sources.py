@@ -129,7 +129,7 @@ def test_arrivals_with_coarse_stamps_are_spread_out_if_asked(log, payload):
 
 def test_rows_out_of_order_are_said(log, payload):
     assert capture([log(payload(1.0), payload(0.0))]).notes == (
-        "1 rows stood out of order in their file; they are sorted in time",
+        "1 row stood out of order in the file; all are sorted in time",
         "arrivals of litellm: startTime (seconds since the epoch, UTC)",
     )
 

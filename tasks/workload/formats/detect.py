@@ -1,5 +1,6 @@
 """Which format a log is in, decided by its content."""
 
+import codecs
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -58,7 +59,8 @@ class UnknownFormat(UsageError):
     """A file that no adapter recognises. `what` is found in it."""
 
     def __init__(self, where: str, what: str, known: Iterable[str]) -> None:
-        super().__init__(f"{where}: {what}, which is no known log format; known are {', '.join(sorted(known))}")
+        names = ", ".join(sorted(known))
+        super().__init__(f"{where}: {what}, which is no known log format; known are {names}, and any table by --map")
         self.what = what
 
 
@@ -109,6 +111,8 @@ def _found(head: Sequence[bytes]) -> tuple[int, str]:
     number, line = next(((n, line) for n, line in enumerate(head, 1) if line.strip()), (1, b""))
     if line.startswith(b"PAR1"):
         return number, "a Parquet file (a workload needs no capture)"
+    if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return number, "UTF-16 text (`iconv -f UTF-16 -t UTF-8 FILE` makes UTF-8 of it)"
     if b"\0" in line:
         return number, "binary data"
     try:
