@@ -1,12 +1,14 @@
 """A profile as an engineer would tell it: concurrency, sizes and models first."""
 
+from textwrap import wrap
+
 from tasks.workload.profile import Profile, Spread
 
 MODELS_NAMED = 6
 ERRORS_NAMED = 6
 COARSE_NS = 100_000_000
 BARS = "▁▂▃▄▅▆▇█"
-BARS_WIDE = 60
+BARS_WIDE = 48
 
 
 def in_words(profile: Profile) -> str:
@@ -17,6 +19,17 @@ def in_words(profile: Profile) -> str:
     lines += [_recorded(profile), _errors(profile)]
     lines.append(_coarse(profile))
     return "\n".join(line for line in lines if line)
+
+
+def narrowed(words: str, columns: int) -> str:
+    """The same in lines of at most `columns`; what is carried over stands below the text, not below the names."""
+    inside = " " * 15
+    return "\n".join(
+        "\n".join(wrap(line, columns, subsequent_indent=inside, break_long_words=False, break_on_hyphens=False)) or line
+        if len(line) > columns
+        else line
+        for line in words.split("\n")
+    )
 
 
 def _title(p: Profile) -> str:

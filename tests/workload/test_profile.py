@@ -11,7 +11,7 @@ from storage.records import Arrival
 from tasks.workload.builtin import builtin
 from tasks.workload.profile import JointBin, ModelShare, log2_edges, profile
 from tasks.workload.trace import Header, from_arrivals
-from tasks.workload.words import in_words
+from tasks.workload.words import in_words, narrowed
 
 SECOND = 10**9
 
@@ -184,3 +184,13 @@ def test_the_builtin_workload_is_said_to_be_about_poisson():
     text = in_words(profile(builtin()))
     assert "burstiness     about Poisson" in text
     assert "concurrency    unknown: no durations were recorded" in text
+
+
+def test_long_lines_are_carried_over_below_their_text():
+    words = "models         " + "gpt-4o 50%, " * 7 + "mini\nkind           short"
+    first, second, third = narrowed(words, 80).split("\n")
+    assert (len(first) <= 80, second, third) == (
+        True,
+        " " * 15 + "gpt-4o 50%, gpt-4o 50%, mini",
+        "kind           short",
+    )
