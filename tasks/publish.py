@@ -41,6 +41,7 @@ def view_of(run_id: str, settings: Settings) -> RunView:
         costs=book.costs(run.run_id),
         gateway=book.gateway_facts(run.run_id),
         comparisons=book.comparisons(run.run_id),
+        incidents=[i for s in found for i in book.watch.open_in(s.segment_id, run.run_id)],
         fidelity=RunFiles(settings.runs_path, run.run_id).read_fidelity(),
         baseline_runs=sorted({r for s in found for r in book.baseline_runs(s.segment_id)} - {run.run_id}),
     )

@@ -224,3 +224,12 @@ def objective_lines(view: RunView) -> list[str]:
     """One sentence an objective that was not met, or that had nothing to judge it by."""
     several = len(targets(view)) > 1
     return [f"{r.target + ': ' if several else ''}{slo_words(r.slo, r.point)}" for r in broken(view)]
+
+
+def incident_lines(view: RunView) -> list[str]:
+    """`1, open since 2026-11-05 (p95 latency, p99 latency): gatebench incidents show 1`, one an incident."""
+    return [
+        f"{one.incident_id}, {one.status} since {one.since[:10]} "
+        f"({', '.join(metric_words(s.metric) for s in one.symptoms)}): gatebench incidents show {one.incident_id}"
+        for one in view.incidents
+    ]

@@ -8,7 +8,7 @@ from rich.text import Text
 from storage.records import Word
 from tasks.charts.words import place_words, plain, share
 from tasks.report.gateway import gateway_lines
-from tasks.report.headline import ceiling_words, colour, due_words, headline
+from tasks.report.headline import ceiling_words, colour, due_words, headline, incident_lines
 from tasks.report.instrument import blind_lines, instrument_words
 from tasks.report.money import cost_words
 from tasks.report.record import request_words, show_command
@@ -129,6 +129,8 @@ def _facts(view: RunView, console: Console) -> None:
         table.add_row("", Text(plain(line), style="yellow"))
     for line in truth_lines(view):
         table.add_row("fidelity", Text(plain(line)))
+    for line in incident_lines(view):
+        table.add_row("incident", Text(plain(line)))
     worst, _ = validity([leg for leg in view.legs if leg.target in targets(view)])
     table.add_row("validity", _word(worst))
     table.add_row("show", Text(show_command(view.run)))

@@ -16,6 +16,7 @@ from storage.records import (
     Cost,
     Estimate,
     GatewayFacts,
+    Incident,
     Leg,
     Run,
     RunStatus,
@@ -50,6 +51,7 @@ class RunView:
     gateway: list[GatewayFacts] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)  # of targets side by side, the judged ones first
     fidelity: list[dict[str, Any]] = field(default_factory=list)  # reports as `fidelity.json` of the run has them
+    incidents: list[Incident] = field(default_factory=list)  # open in the run's segments, or closed by it
 
 
 def targets(view: RunView) -> list[str]:

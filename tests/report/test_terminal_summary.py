@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
+from storage.records import Incident, Symptom
 from tasks.report.terminal import render_terminal
 from tasks.report.view import RunView
 
@@ -86,3 +87,12 @@ def test_what_a_target_said_cannot_move_the_cursor(view: View) -> None:
 def test_a_long_report_path_is_not_folded(view: View) -> None:
     path = "/data/" + "a-long-folder-name/" * 8 + "report.html"
     assert path in printed(view(report=path))
+
+
+def test_an_open_incident_is_told_with_its_command(view: View) -> None:
+    symptoms = [Symptom("latency_p95", None, 0.1, 0.1), Symptom("latency_p99", None, 0.1, 0.1)]
+    at = "2026-11-05T02:00:00+00:00"
+    one = Incident("3", "s-1", "gw", "sweep", "latency", "open", "r5", at, at, "10 nights", symptoms, 0, "r7", "r7")
+    assert "incident 3, open since 2026-11-05 (p95 latency, p99 latency): gatebench incidents show 3" in " ".join(
+        printed(view(incidents=[one])).split()
+    )
