@@ -23,6 +23,7 @@ from storage.records import SAMPLE_COLUMNS, Sample
 
 PART_ROWS = 20_000
 _NULL = -(2**63)
+_LONGEST_GAP = np.uint64(2**32 - 1)  # of a column of gaps: 71 minutes in µs; a longer one stands as this
 _TYPES: dict[str, pl.DataType] = {
     "str": pl.String(),
     "i32": pl.Int32(),
@@ -98,7 +99,7 @@ class Sink:
     def _reset(self) -> None:
         self._codes: dict[str | None, int] = {None: _NULL}  # of this part's texts: a gateway may name ever new ones
         self._buffer = bytearray()
-        self._gaps = array("I")
+        self._gaps = array("Q")
         self._gap_counts = array("q")  # -1: no list at all
         self._ids: list[str | None] = []
 
@@ -179,7 +180,7 @@ def to_lists(flat: "array[int]", counts: "array[int]") -> pl.Series:
     lengths = np.frombuffer(counts, np.int64)
     ends = np.cumsum(np.maximum(lengths, 0))
     at = pl.DataFrame({"from": ends - np.maximum(lengths, 0), "count": lengths})
-    values = pl.Series(np.frombuffer(flat, np.uint32), dtype=pl.UInt32)
+    values = pl.Series(np.minimum(np.frombuffer(flat, np.uint64), _LONGEST_GAP).astype(np.uint32), dtype=pl.UInt32)
     cut = pl.lit(values).implode().list.slice(pl.col("from"), pl.max_horizontal("count", 0))
     return at.select(pl.when(pl.col("count") >= 0).then(cut)).to_series()
 

@@ -176,3 +176,11 @@ def test_a_part_that_could_not_be_finished_is_not_there(tmp_path):
 
 def test_every_column_of_the_log_is_written_in_its_order(tmp_path):
     assert keep(tmp_path, [NOTHING]).columns == list(SAMPLE_COLUMNS)
+
+
+def test_a_gap_longer_than_the_column_can_hold_loses_no_row(tmp_path):
+    sink = Sink(tmp_path, CONSTANTS)
+    sink.add(sample(0, chunk_gaps_us=[5, 2**32 + 5]))
+    sink.add(sample(1, chunk_gaps_us=[7]))
+    sink.close()
+    assert pl.read_parquet(tmp_path / "part-*.parquet")["chunk_gaps_us"].to_list() == [[5, 2**32 - 1], [7]]
