@@ -34,7 +34,7 @@ def test_every_command_parses(words: list[str]) -> None:
     group = typer.main.get_command(app)
     context = group.make_context("gatebench", words[1:], resilient_parsing=False)
     name, command, rest = group.resolve_command(context, [*context._protected_args, *context.args])
-    if hasattr(command, "commands"):
+    if hasattr(command, "commands") and rest:
         inner = command.make_context(name, rest, parent=context)
         name, command, rest = command.resolve_command(inner, [*inner._protected_args, *inner.args])
     assert command.make_context(name, rest, parent=context).command is command
