@@ -302,7 +302,7 @@ def test_a_run_that_is_plainly_over_its_budget_sends_nothing(gatebench):
         done = gatebench(*words, "--set", "budget.wall_s=20")
         assert simulator.stats()["requests"] == 0
     assert (done.code, done.out) == (15, "")
-    assert done.sentence.startswith("this run is forecast to take 60 s, its budget is 20 s; it is not begun.")
+    assert done.sentence.startswith("this run is forecast to take 62 s, its budget is 20 s; it is not begun.")
 
 
 def test_a_budget_of_requests_ends_a_load_exactly_there_and_its_cost_is_told(gatebench, tmp_path):
