@@ -49,6 +49,7 @@ speed = 1.0                         # 2 plays twice as fast
 # sessions = true                   # a turn waits for the end of the turn before it and its recorded think time
 # max_in_flight = 1000
 # on_full = "queue"                 # or drop (counted), abort
+# stress = "rate=20,from=1m,until=3m"   # a load on top, told apart in every row and never judged; or concurrency=8
 
 [budget]                            # hard limits of one run
 # requests = 20000

@@ -160,7 +160,9 @@ def test_authorities_that_cannot_be_read_are_an_error_of_usage(trusted, text, re
 
 async def test_without_tls_nobody_asks_for_authorities(trusted):
     trusted(None)
-    await make_sender("wire", "http://gateway.invalid/v1", LIMITS).aclose()
+    sender = make_sender("wire", "http://gateway.invalid/v1", LIMITS)  # would raise, as above
+    assert isinstance(sender, WireTransport)
+    await sender.aclose()
 
 
 # --- proxies, which only httpx's transport uses
