@@ -37,13 +37,16 @@ class Engine:
         clock: Callable[[], int] = perf_counter_ns,
         stripe: tuple[int, int] = (0, 1),
         all_ended: Callable[[], bool] = lambda: True,
+        sent_all: Callable[[], None] = lambda: None,
     ) -> None:
         """`stripe`, `all_ended`: in a closed loop over several workers, number of this one and how many there are; and
-        whether all of them have ended their measured requests."""
+        whether all of them have ended their measured requests. `sent_all`: called once in an open loop, when nothing
+        is left to send."""
         self._flight = Flight(sender, maker, keeper, stopper, label=label, clock=clock)
         self._drain_ns = drain_ns
         self._stripe = stripe
         self._all_ended = all_ended
+        self._sent_all = sent_all
 
     @property
     def tally(self) -> Tally:
@@ -70,7 +73,7 @@ class Engine:
 
         At `max_in_flight`: queue (latency from due tells), drop (counted) or abort.
         """
-        loop = OpenLoop(self._flight, self._drain_ns, schedule, wake, max_in_flight, on_full)
+        loop = OpenLoop(self._flight, self._drain_ns, schedule, wake, max_in_flight, on_full, self._sent_all)
         if stress is not None:
             loop.beside = Beside(self._flight, stress)
         await loop.run(t0_ns)

@@ -24,7 +24,7 @@ class Vitals:
 
     lags: Lags  # sent - intended of its measured requests
     loop_lags: Lags  # how late its event loop woke for a timer of its own
-    cpu_s: float
+    cpu_s: float  # of the time in which it was sending: an open loop only waits after that, a closed one never does
     wall_s: float
     gc_pauses: int
     gc_pause_ns: int
@@ -35,36 +35,43 @@ class Vitals:
 
 
 class Probe:
-    """Watches the event loop, the collector and the CPU of this process from `start` to `stop`.
+    """Watches the event loop, the collector and the CPU of this process from `start` until all is sent."""
 
-    `lags_ns` is the list that the engine appends sent - intended to; it is emptied now and then, to stay small.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, lags_ns: list[int]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._handle: asyncio.TimerHandle | None = None
         self._due = 0
-        self._pending = lags_ns
+        self._pending: list[int] = []
         self._woken: list[int] = []
         self._lags, self._loop_lags = Lags(), Lags()
         self._pauses = self._pause_ns = self._pause_began = 0
         self._cpu = 0.0
         self._wall = 0
+        self._sent: tuple[float, float] | None = None
 
-    def start(self) -> None:
+    def start(self, lags_ns: list[int]) -> None:
+        """`lags_ns`: the list that the engine appends sent - intended to; emptied now and then, to stay small."""
+        self._pending = lags_ns
         gc.freeze()
         gc.callbacks.append(self._collected)
         self._cpu = time.process_time()
         self._wall = perf_counter_ns()
         self._arm()
 
-    def stop(self) -> Vitals:
-        """Called while the leg's connections still stand, for they are what uses up descriptors and ports."""
+    def sent_all(self) -> None:
+        """Nothing is left to send in an open loop: what follows is waiting, and would make a busy worker look idle."""
+        self._sent = time.process_time() - self._cpu, (perf_counter_ns() - self._wall) / 1e9
         if self._handle is not None:
             self._handle.cancel()
         gc.callbacks.remove(self._collected)
+
+    def stop(self) -> Vitals:
+        """Called while the leg's connections still stand, for they are what uses up descriptors and ports."""
+        if self._sent is None:
+            self.sent_all()
+        assert self._sent is not None
+        cpu_s, wall_s = self._sent
         gc.unfreeze()
-        cpu_s, wall_s = time.process_time() - self._cpu, (perf_counter_ns() - self._wall) / 1e9
         self._fold(1)
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         return Vitals(

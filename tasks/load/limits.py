@@ -6,6 +6,7 @@ from storage.records import Failure, Sample, price_of
 from tasks.load.spec import BreakerSpec, BudgetSpec
 
 _NOT_THE_TARGET = frozenset({Failure.CANCELLED, Failure.CENSORED})
+_LOOKED_AT = 20  # answers, before a budget of tokens or dollars is given up as one that cannot be counted
 
 
 class Stopper:
@@ -25,6 +26,7 @@ class Stopper:
         self._sent = 0
         self._tokens = 0
         self._usd = 0.0
+        self._answers = self._untold = 0
         self.reason: str | None = None
         self.detail: str | None = None
 
@@ -55,6 +57,8 @@ class Stopper:
                 self.stop("budget", f"budget: {budget.output_tokens} output tokens")
         if budget.usd is not None:
             self._pay(sample, budget.usd)
+        if sample.failure is None and (budget.output_tokens is not None or budget.usd is not None):
+            self._trust(sample)
         if self._breaker.enabled:
             self._watch(now, sample.failure)
 
@@ -65,6 +69,22 @@ class Stopper:
             self._usd += price.usd(accepted, sample.input_tokens, sample.cached_tokens, sample.output_tokens)
         if self._usd >= usd:
             self.stop("budget", f"budget: {usd:g} dollars")
+
+    def _trust(self, sample: Sample) -> None:
+        """A budget of tokens or dollars is blind where answers do not tell their tokens; a blind budget stops too."""
+        self._answers += 1
+        self._untold += sample.output_tokens is None and self._counts(sample)
+        if self._answers >= _LOOKED_AT and 2 * self._untold > self._answers:
+            kind = "output tokens" if self._budget.output_tokens is not None else "dollars"
+            text = f"{self._untold} of {self._answers} answers did not tell their tokens, so {kind} cannot be counted"
+            self.stop("budget", f"budget: {text}; set a budget of requests instead")
+
+    def _counts(self, sample: Sample) -> bool:
+        """Whether the budget is about this answer's tokens."""
+        if self._budget.output_tokens is not None:
+            return True
+        price = price_of(self._budget.prices, sample.model_served, sample.model_asked)
+        return price is not None and price.output > 0
 
     def _watch(self, now: int, failure: str | None) -> None:
         failed = failure is not None and failure not in _NOT_THE_TARGET

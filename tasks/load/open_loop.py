@@ -1,7 +1,7 @@
 """Every request when it is due, whatever the target does; only a turn of a session waits for the turn before it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from storage.records import STRESS, Failure, Phase
 from tasks.load.agenda import Agenda
@@ -17,7 +17,14 @@ _LEAD_NS = 20_000_000  # an open loop begins this long after it was started, so 
 
 class OpenLoop:
     def __init__(
-        self, flight: Flight, drain_ns: int, schedule: Schedule, wake: Wake, max_in_flight: int, on_full: str
+        self,
+        flight: Flight,
+        drain_ns: int,
+        schedule: Schedule,
+        wake: Wake,
+        max_in_flight: int,
+        on_full: str,
+        sent_all: Callable[[], None],
     ) -> None:
         self._flight = flight
         self._drain_ns = drain_ns
@@ -26,6 +33,7 @@ class OpenLoop:
         self._wake = wake
         self._max_in_flight = max_in_flight
         self._on_full = on_full
+        self._sent_all = sent_all
         self._before_turns: dict[Exchange, int] = {}  # in flight, and another turn waits for its end
         self._room: asyncio.Future[None] | None = None
         self._held_until = 0  # what was due before this instant left late because there was no room
@@ -128,6 +136,7 @@ class OpenLoop:
     async def _drain(self) -> None:
         """Wait for what is in flight; what is left at the deadline is kept as censored, at its age."""
         flight = self._flight
+        self._sent_all()
         flight.forget_time()
         if self.beside is not None:
             self.beside.end()

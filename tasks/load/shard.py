@@ -172,6 +172,7 @@ async def _begin(standing: _Standing, agreed_ns: int | None) -> Done:
     others = Others(folder, spec.shard, spec.shards)
     stopper = Stopper(spec.budget, spec.breaker, perf_counter_ns())
     sender = make_sender(spec.target.transport, spec.target.url, Limits.seconds(*spec.timeouts_s))
+    probe = health.Probe(loop)
     engine = Engine(
         sender,
         standing.requests,
@@ -181,13 +182,13 @@ async def _begin(standing: _Standing, agreed_ns: int | None) -> Done:
         drain_ns=int(spec.drain_s * 1e9),
         stripe=(spec.shard, spec.shards),
         all_ended=lambda: spec.shards == 1 or others.all_ended(),
+        sent_all=probe.sent_all,
     )
 
     def stop() -> None:
         stopper.stop("interrupted", "interrupted")
         loop.call_later(_GIVE_UP_S, engine.give_up, Failure.CANCELLED)
 
-    probe = health.Probe(loop, engine.tally.lags_ns)
     wake = make_wake(loop, spin=spec.spin)
 
     def look() -> None:
@@ -201,7 +202,7 @@ async def _begin(standing: _Standing, agreed_ns: int | None) -> Done:
     with _stoppable(standing, loop, stop):
         t0_ns = perf_counter_ns() + _LEAD_NS if agreed_ns is None else agreed_ns
         await wake.until(t0_ns - _LEAD_NS)
-        probe.start()
+        probe.start(engine.tally.lags_ns)
         sink.follow(loop)
         started_at = datetime.now(UTC).isoformat()
         late_ns = max(0, perf_counter_ns() - t0_ns)

@@ -22,6 +22,7 @@ from storage.errors import StorageError
 from storage.records import SAMPLE_COLUMNS, Sample
 
 PART_ROWS = 20_000
+MOST_WAITING = 120  # parts, of a second each or full; a disk so far behind would take the memory next
 _NULL = -(2**63)
 _LONGEST_GAP = np.uint64(2**32 - 1)  # of a column of gaps: 71 minutes in µs; a longer one stands as this
 _TYPES: dict[str, pl.DataType] = {
@@ -82,11 +83,13 @@ class Sink:
         flush_s: float = 1.0,
         write: Write = write_part,
         stem: str = "part",
+        most_waiting: int = MOST_WAITING,
     ) -> None:
         self._folder = folder
         self._constants = constants
         self._flush_ns = int(flush_s * 1e9)
         self._write = write
+        self._most_waiting = most_waiting
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sink")
         self._pending: list[Future[None]] = []
         self._stem = stem
@@ -129,16 +132,22 @@ class Sink:
         if perf_counter_ns() - self._last_flush >= 0.9 * self._flush_ns:
             self._hand_over()
             self._pending = [f for f in self._pending if not f.done() or f.exception() is not None]
-            if any(f.done() for f in self._pending):
+            if any(f.done() for f in self._pending) or len(self._pending) > self._most_waiting:
                 self._last_flush = 0  # a part could not be written: the next row is told
         self._timer = loop.call_later(max(0.005, self._flush_ns / 1e10), self.follow, loop)
 
     def flush(self) -> None:
-        """Hand what there is to the writing thread. Raises StorageError when an earlier part could not be written."""
+        """Hand what there is to the writing thread. Raises StorageError when an earlier part could not be written, or
+        when so many wait that the disk must be standing still."""
         for done in [f for f in self._pending if f.done()]:
             _raise(done, self._folder)  # one that failed stays pending, so that `close` says it as well
             self._pending.remove(done)
         self._hand_over()
+        if len(self._pending) > self._most_waiting:
+            raise StorageError(
+                f"cannot write samples to {self._folder} as fast as they come: {len(self._pending)} parts wait; "
+                "set GATEBENCH_HOME to a disk that keeps up"
+            )
 
     def _hand_over(self) -> None:
         self._last_flush = perf_counter_ns()

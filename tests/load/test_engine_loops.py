@@ -96,7 +96,12 @@ class Bench:
     def __init__(self, *, at_once: bool = True, error: Exception | None = None, drain_s: float = 5.0, **budget: Any):
         self.sender, self.keeper = Sender(at_once=at_once), Keeper(error)
         self.stopper = Stopper(BudgetSpec(**budget), BreakerSpec(enabled=False), 0)
-        self.engine = Engine(self.sender, Maker(), self.keeper, self.stopper, drain_ns=int(drain_s * 1e9))
+        self.sent_when_all_was: list[int] = []
+        self.engine = Engine(
+            *(self.sender, Maker(), self.keeper, self.stopper),
+            drain_ns=int(drain_s * 1e9),
+            sent_all=lambda: self.sent_when_all_was.append(len(self.sender.sent)),
+        )
 
     async def closed(self, users: int, requests: int, arrivals: int = 4) -> None:
         await asyncio.wait_for(self.engine.closed_loop(users, requests, range(arrivals)), 10)
@@ -241,6 +246,12 @@ async def test_in_an_open_loop_the_schedule_says_what_was_intended_and_what_is_m
     rows = sorted(b.keeper.rows, key=lambda row: row.seq)
     assert [row.intended_ns for row in rows] == [0, 10, 20, 30]
     assert [row.phase for row in rows] == ["warmup", "warmup", "measured", "measured"]
+
+
+async def test_an_open_loop_says_once_that_all_is_sent_before_it_waits_for_the_answers(bench):
+    b = bench(at_once=False, drain_s=0.05)
+    await b.open([0, 1000, 2000])
+    assert (b.sent_when_all_was, len(b.keeper.rows)) == ([3], 3)
 
 
 async def test_what_is_left_at_the_deadline_is_kept_at_its_age(bench):

@@ -5,6 +5,7 @@ import gc
 import os
 import pickle
 import signal
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -117,8 +118,8 @@ def test_a_stall_counts_as_often_as_it_lasts():
 
 async def test_a_loop_that_is_held_up_is_seen(tmp_path):
     lags: list[int] = [5, 6]
-    probe = Probe(asyncio.get_running_loop(), lags)
-    probe.start()
+    probe = Probe(asyncio.get_running_loop())
+    probe.start(lags)
     await asyncio.sleep(0.03)
     block(0.3)
     await asyncio.sleep(0.03)
@@ -130,18 +131,31 @@ async def test_a_loop_that_is_held_up_is_seen(tmp_path):
     assert found.open_files > 0
 
 
+async def test_what_comes_after_the_last_request_is_no_part_of_it():
+    cpu, wall = time.process_time(), time.perf_counter()
+    probe = Probe(asyncio.get_running_loop())
+    probe.start([])
+    await asyncio.sleep(0.02)
+    probe.sent_all()
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    block(0.3)
+    await asyncio.sleep(0.02)
+    found = probe.stop()
+    assert 0 < found.cpu_s <= cpu
+    assert 0.02 <= found.wall_s <= wall
+    assert found.loop_lags.largest <= wall * 1e9
+
+
 def block(seconds: float) -> None:
     """Hold up whoever calls, on purpose."""
-    import time
-
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         pass
 
 
 async def test_pauses_of_the_collector_are_counted_and_timed():
-    probe = Probe(asyncio.get_running_loop(), [])
-    probe.start()
+    probe = Probe(asyncio.get_running_loop())
+    probe.start([])
     rings: list[list] = [[] for _ in range(200_000)]
     for ring in rings:
         ring.append(ring)

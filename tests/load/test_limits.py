@@ -39,6 +39,37 @@ def test_a_budget_of_tokens_counts_the_answers():
         assert limits.reason == reason
 
 
+def test_a_budget_that_cannot_be_counted_stops_and_says_which_one_could_be():
+    untold = (
+        "budget: 20 of 20 answers did not tell their tokens, so {} cannot be counted; set a budget of requests instead"
+    )
+    for budget, kind in (
+        ({"output_tokens": 10}, "output tokens"),
+        ({"usd": 1.0, "prices": {"m": Price(2.0, 8.0)}}, "dollars"),
+    ):
+        limits = stopper(**budget)
+        for _ in range(19):
+            limits.ended(0, tokens(None, None))
+        assert limits.reason is None
+        limits.ended(0, tokens(None, None))
+        assert (limits.reason, limits.detail) == ("budget", untold.format(kind))
+
+
+def test_answers_without_tokens_do_not_matter_to_a_budget_that_needs_none():
+    for budget in ({"requests": 100}, {"usd": 1.0, "prices": {"m": Price(request=0.001)}}, {"usd": 1.0}):
+        limits = stopper(**budget)
+        for _ in range(40):
+            limits.ended(0, tokens(None, None))
+        assert limits.reason is None
+
+
+def test_some_answers_without_tokens_are_borne():
+    limits = stopper(output_tokens=10_000)
+    for k in range(40):
+        limits.ended(0, tokens(None, 1 if k % 2 else None))
+    assert limits.reason is None
+
+
 def test_money_is_prices_times_tokens_in_both_directions():
     limits = stopper(usd=0.5, prices={"m": Price(2.0, 8.0)})
     limits.ended(0, tokens(62_500, 31_250))  # 0.125 + 0.25

@@ -1,6 +1,7 @@
 """Rows -> Parquet and back, unchanged; a part is whole or not there."""
 
 import asyncio
+import threading
 from pathlib import Path
 
 import polars as pl
@@ -158,6 +159,23 @@ async def test_a_full_disk_is_said_while_the_rows_come_in_slowly(tmp_path):
     with pytest.raises(StorageError):
         sink.close()
     assert sink.rows < 3000
+
+
+def test_a_disk_that_stands_still_is_said_before_it_takes_the_memory(tmp_path):
+    goes_on = threading.Event()
+
+    def stalled(frame: pl.DataFrame, path: Path) -> None:
+        goes_on.wait()
+        write_part(frame, path)
+
+    sink = Sink(tmp_path, CONSTANTS, flush_s=0.0, write=stalled, most_waiting=3)
+    for seq in range(3):
+        sink.add(sample(seq))
+    with pytest.raises(StorageError, match=f"cannot write samples to {tmp_path} as fast as they come: 4 parts wait"):
+        sink.add(sample(3))
+    goes_on.set()
+    sink.close()
+    assert pl.read_parquet(tmp_path / "part-*.parquet")["seq"].sort().to_list() == [0, 1, 2, 3]
 
 
 class CutOff:
