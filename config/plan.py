@@ -114,6 +114,8 @@ class Capture(Part):
     sources: tuple[str, ...] = ()
     format: str = "auto"
     privacy: Literal["counts", "structure", "text"] = "counts"
+    map: str | None = Field(None, description="Columns of a table instead of a format, as of `gatebench capture --map`")
+    spread: bool = Field(False, description="Lay arrivals with coarse stamps out within their step")
 
 
 class Sweep(Part):
@@ -150,6 +152,31 @@ class Sweep(Part):
     @property
     def requests_per_leg(self) -> int:
         return self.requests // self.blocks
+
+
+class Ceiling(Part):
+    """Open loop: the highest rate that a target keeps up with, by bisection. Each rate is tried for `duration_s`, longer
+    where that would be fewer than `requests`."""
+
+    enabled: bool = Field(False, description="Look for it in every run that sweeps")
+    duration_s: float = Field(10.0, gt=0, le=3600, allow_inf_nan=False, description="Seconds of each rate")
+    requests: int = Field(200, ge=50, description="Least requests of each rate")
+    start_rps: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Begin here, not at the sweep's ceiling"
+    )
+    max_rps: float | None = Field(None, gt=0, allow_inf_nan=False, description="Never try more; absent: a tenth beyond")
+    tolerance: float = Field(0.02, ge=0.005, le=0.5, description="Share by which a rate not kept up with lies above")
+    achieved: float = Field(0.98, gt=0.5, lt=1, description="Share of the offered rate that must be finished")
+    errors: float = Field(0.01, ge=0, lt=1, description="Share of requests that may fail, where no objective says")
+    arrivals: Literal["constant", "poisson"] = "constant"
+    most: int = Field(16, ge=2, le=100, description="Rates tried at most")
+    max_in_flight: int = Field(1000, ge=1, description="Requests under way at which a rate is given up")
+
+    @model_validator(mode="after")
+    def _order(self) -> "Ceiling":
+        if self.start_rps is not None and self.max_rps is not None and self.start_rps > self.max_rps:
+            raise ValueError(f"start_rps ({self.start_rps:g}) lies above max_rps ({self.max_rps:g})")
+        return self
 
 
 class Stress(Part):
@@ -325,6 +352,7 @@ class Plan(Part):
     slos: tuple[str, ...] = ()
     capture: Capture = Capture()
     sweep: Sweep = Sweep()
+    ceiling: Ceiling = Ceiling()
     replay: Replay = Replay()
     timeouts: Timeouts = Timeouts()
     budget: Budget = Budget()

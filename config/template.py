@@ -33,12 +33,20 @@ api_key_env = "GATEBENCH_API_KEY"   # or a name that starts with GATEBENCH_KEY_
 # [capture]
 # sources = ["/var/log/litellm/*.jsonl"]
 # privacy = "counts"                # sizes and times only
+# map = "time=created:ms,model=deployment,input_tokens=sent"   # columns of any table
+# spread = true                     # lay arrivals with coarse stamps out within their step
 
 [sweep]
 levels = [1, 10, 50, 100]           # concurrent requests
 requests = 1000                     # measured at each level, over all blocks
 blocks = 5                          # passes in random order; the spread between them gives the intervals
 stream = true
+# extend_to = 800                   # double the top level up to this while throughput still rises; never by itself
+
+# [ceiling]                         # after the sweep: the highest rate that the gateway keeps up with, by bisection
+# enabled = true
+# max_rps = 500                     # never try more; absent: a tenth beyond what the sweep reached
+# duration_s = 10                   # of each rate
 
 [replay]
 speed = 1.0                         # 2 plays twice as fast

@@ -17,6 +17,9 @@ from tasks.workload.newness import unread
 from tasks.workload.sources import expand
 
 
+_SPREAD_SEED = 0  # always the same: the same log is the same workload
+
+
 @dataclass(frozen=True, slots=True)
 class Intake:
     """`captured` None: no new log, or no request in the new ones. `reports`: fidelity of the new traffic."""
@@ -43,8 +46,11 @@ async def take_in(
         say("no new logs since the last capture")
         return Intake(None, [])
     out = folder / f"{plan.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.parquet"
+    spread_seed = _SPREAD_SEED if wanted.spread else None
     try:
-        found = await read([log.path for log in fresh], str(out), wanted.format, wanted.privacy)
+        found = await read(
+            [log.path for log in fresh], str(out), wanted.format, wanted.privacy, wanted.map, spread_seed
+        )
     except UsageError as error:
         return _without(error, there)
     except NothingMeasured as error:

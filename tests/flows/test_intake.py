@@ -69,15 +69,18 @@ def said() -> Iterator[Said]:
     LISTENER.reset(token)
 
 
+async def read(
+    sources: list[str], out: str, format: str, privacy: str, mapping: str | None, spread_seed: int | None
+) -> CapturedFile:
+    return capture_to(sources, Path(out), format=format, privacy=privacy, mapping=mapping, spread_seed=spread_seed)
+
+
 @pytest.fixture
 def night(tmp_path: Path, make: Callable[..., Plan], said: Said) -> Callable[[], Any]:
     """A night of a plan that captures the folder `logs`; `night()` is what it took in."""
     (tmp_path / "logs").mkdir()
     plan = make(name="mine", capture={"sources": [str(tmp_path / "logs")]})
     book = Book(tmp_path / "book.duckdb")
-
-    async def read(sources: list[str], out: str, format: str, privacy: str) -> CapturedFile:
-        return capture_to(sources, Path(out), format=format, privacy=privacy)
 
     async def take() -> Any:
         nights = len(list(tmp_path.glob("night-*")))
@@ -161,3 +164,19 @@ async def test_logs_that_are_gone_stop_no_night_that_has_a_pin(night, tmp_path, 
     file.unlink()
     assert (await night())[0].captured is None
     assert said.lines[-1].startswith("no new traffic, the pinned workload stands: no log in the folder")
+
+
+async def test_a_plan_reads_a_table_of_ones_own_and_spreads_its_coarse_stamps_the_same_way_each_time(
+    tmp_path, make, said
+):
+    table = tmp_path / "calls.csv"
+    table.write_text("at,deployment,sent\n" + "".join(f"{T0 + k // 20 * 2:.0f},chat,{k}\n" for k in range(400)))
+    wanted = {"sources": [str(table)], "map": "time=at,model=deployment,input_tokens=sent", "spread": True}
+    plan = make(name="mine", capture=wanted)
+    found = []
+    for name in ("a", "b"):
+        taken = await take_in(plan, "mine", Book(tmp_path / f"{name}.duckdb"), tmp_path / name, read)
+        found.append(read_workload(Path(taken.captured.path)).frame)
+    assert found[0].equals(found[1])
+    assert found[0]["input_tokens"].sort().to_list() == list(range(400))
+    assert found[0]["offset_ns"].n_unique() == 400
