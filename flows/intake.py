@@ -16,7 +16,6 @@ from tasks.fidelity import moved, of_new_traffic
 from tasks.workload.newness import unread
 from tasks.workload.sources import expand
 
-
 _SPREAD_SEED = 0  # always the same: the same log is the same workload
 
 
