@@ -56,7 +56,10 @@ def synth(
         typer.echo(f"workload {made.workload_id[:16]} in {made.path}: {made.method}")
         typer.echo("")
         if made.fidelity is None:
-            typer.echo("made of a profile; `gatebench fidelity W.parquet OUT` says how like the workload itself it is")
+            typer.echo(
+                "made of a profile, which keeps less than the workload: gaps inside bursts are drawn anew.\n"
+                "`gatebench fidelity W.parquet OUT` says how like the workload itself it is"
+            )
         else:
             typer.echo(in_words(made.fidelity))
     return 0
