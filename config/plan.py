@@ -155,7 +155,7 @@ class Sweep(Part):
 
 
 class Ceiling(Part):
-    """Open loop: the highest rate that a target keeps up with, by bisection. Each rate is tried for `duration_s`, longer
+    """Open loop: the highest rate that a target keeps up with, by bisection. Each is tried for `duration_s`, and longer
     where that would be fewer than `requests`."""
 
     enabled: bool = Field(False, description="Look for it in every run that sweeps")

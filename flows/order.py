@@ -18,4 +18,5 @@ class Order:
     sweep: bool = False
     load: Load | None = None
     judge: bool = False
+    ceiling: bool = False  # the highest rate that a target keeps up with, in an open loop, after all else
     compare: bool = False  # the sweep's targets against each other, side by side; the first is the baseline

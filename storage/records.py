@@ -67,6 +67,7 @@ class Validity(StrEnum):
 class Attempt(StrEnum):
     FIRST = "first"
     CONFIRM = "confirm"
+    PROBE = "probe"  # looks for the ceiling: levels beyond the plan, and rates (series load, levels 1, 2, … in order)
 
 
 class Series(StrEnum):
@@ -459,6 +460,20 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangePoint:
+    """A night on which a number changed its level, found by looking back. `index`: the first night after it; `before`,
+    `after`: mean levels on its two sides."""
+
+    index: int
+    before: float
+    after: float
+
+    @property
+    def effect(self) -> float:
+        return self.after / self.before - 1
+
+
+@dataclass(frozen=True, slots=True)
 class Symptom:
     """What was last told of one metric of an incident: its mean over levels, else its worst level."""
 
@@ -574,6 +589,45 @@ class Ceiling:
     reached: bool
     limited_by: str  # capacity | quota | errors | slo | budget | generator | none
     knee: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RateProbe:
+    """One rate that was tried in an open loop: the leg it is of, and whether the target kept up with it.
+
+    `growth`: by how much a response came later for each second that went by, ± `error` (one standard error); a target
+    that keeps up has 0. `achieved_rps` = offered / (1 + growth), at most what was offered: what it finished a second.
+    """
+
+    target: str
+    step: int  # 1, 2, …: the leg's level
+    rate_rps: float  # offered: of the schedule's measured part
+    achieved_rps: float
+    growth: float
+    error: float
+    errors: float  # share of requests that failed, rate-limited ones among them
+    latency_p95_s: float | None  # from when they were due; failed fast: not among them
+    n: int
+    sustained: bool | None  # None: says nothing of the target, for we were the limit or it was cut short
+    limit: str  # what did not hold: capacity | quota | errors | slo | budget | generator; none: it was sustained
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sustained:
+    """The highest rate that a target kept up with in an open loop, inside its objectives.
+
+    `rate_rps` None: it kept up with none that was tried. Its interval reaches up to the lowest rate it did not keep up
+    with. `reached` False: read "at least", for nothing higher was tried, or we were the limit.
+    """
+
+    target: str
+    rate_rps: Estimate | None
+    reached: bool
+    limited_by: str  # as of a Ceiling
+    confirmed: bool  # kept up with it twice
+    why: str
+    probes: list[RateProbe]
 
 
 @dataclass(frozen=True, slots=True)
