@@ -1,6 +1,7 @@
 """Commands on what goes on from night to night: incidents and trends."""
 
 import getpass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +20,6 @@ Number = Annotated[str, typer.Argument(metavar="INCIDENT", help="Its number, as 
 Why = Annotated[str, typer.Option("--why", help="Said in the book beside the change.")]
 All = Annotated[bool, typer.Option("--all", help="Those that are over too.")]
 STYLES = {"open": "bold red", "acknowledged": "yellow", "accepted": "cyan", "fixed": "green"}
-METRICS = ("latency_p50", "latency_p95", "latency_p99", "ttft_p95", "throughput")
 
 
 def register(app: typer.Typer) -> None:
@@ -131,6 +131,10 @@ def trend(
     ] = None,
     level: Annotated[int | None, typer.Option(help="One level; else the mean over levels.")] = None,
     nights: Annotated[int, typer.Option(min=2, max=1000, help="How many nights back.")] = 60,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the page for the weeks, earlier workloads and plans included."),
+    ] = None,
     json: Json = None,
     quiet: Quiet = False,
     home: Home = None,
@@ -139,13 +143,22 @@ def trend(
 
     Example: `gatebench trend --metric latency_p95 --nights 90`
     """
-    watch = _watch(home)
+    settings = common.enter(home)
     from flows import trends
+    from storage.store import Book
+    from tasks.trend import METRICS, write_weeks
 
-    lines = trends.lines(watch, metric or list(METRICS), target=target, level=level, nights=nights)
-    common.write_json(json, trends.as_json(lines))
+    watch = Book(settings.book_path, settings.book_wait_s).watch
+    asked: dict[str, Any] = {"target": target, "level": level, "nights": nights}
+    lines = trends.found_lines(watch, metric or METRICS, **asked)
+    page = None
+    if html is not None:
+        page = write_weeks(html, trends.found_lines(watch, metric or METRICS, every=True, **asked), settings)
+    common.write_json(json, trends.as_json(lines) | ({} if page is None else {"page": str(page)}))
     if not quiet and json != "-":
         trends.render(lines, _console())
+        if page is not None:
+            typer.echo(f"page: {page}")
     return 0
 
 

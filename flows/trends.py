@@ -1,7 +1,6 @@
 """Numbers night by night -> lines for a terminal and JSON."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -12,45 +11,22 @@ from storage.records import Drift, to_json
 from storage.trend import TrendNight
 from storage.watch import Watch
 from tasks.charts.words import count, metric_words, place_words, signed, value_words
-from tasks.stats.changes import ChangePoint, finder
-from tasks.stats.drift import DriftRules, theil_sen
+from tasks.report.trend import Line
+from tasks.stats.drift import DriftRules
+from tasks.trend import lines
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDEST = 40  # nights drawn
-FAR = "2999-01-01T00:00:00+00:00"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One metric of one target and series. `slope`: ratio − 1 a night within the newest segment."""
-
-    target: str
-    series: str
-    metric: str
-    level: int | None
-    nights: list[TrendNight]
-    slope: float | None
-    drift: Drift | None
-    changes: list[ChangePoint]
-    dated_by: str
-
-
-def lines(watch: Watch, metrics: Sequence[str], *, target: str | None, level: int | None, nights: int) -> list[Line]:
-    """Invalid nights are left out. Raises UsageError where there is nothing to show."""
-    find, dated_by = finder()
-    found: list[Line] = []
-    for metric in metrics:
-        rows = watch.trend(metric, target=target, level=level, most=nights)
-        for place in dict.fromkeys((row.target, row.series) for row in rows):
-            mine = [row for row in rows if (row.target, row.series) == place and row.verdict != "invalid"]
-            if mine:
-                changes = find([row.value for row in mine])
-                found.append(
-                    Line(*place, metric, level, mine, _slope(mine), _drift(watch, mine, metric), changes, dated_by)
-                )
+def found_lines(
+    watch: Watch, metrics: Sequence[str], *, target: str | None, level: int | None, nights: int, every: bool = False
+) -> list[Line]:
+    """Raises UsageError where there is nothing to show."""
+    found = lines(watch, metrics, target=target, level=level, nights=nights, every=every)
     if not found:
         raise UsageError(_nothing(watch, metrics, target, level))
-    return sorted(found, key=lambda line: (line.target, line.series, list(metrics).index(line.metric)))
+    return found
 
 
 def _nothing(watch: Watch, metrics: Sequence[str], target: str | None, level: int | None) -> str:
@@ -61,18 +37,6 @@ def _nothing(watch: Watch, metrics: Sequence[str], target: str | None, level: in
         return f"no night of target {target!r}; there are {', '.join(known)}"
     at = "" if level is None else f" at level {level}"
     return f"no night has {', '.join(metrics)}{at}; metrics are as latency_p95, ttft_p95, throughput"
-
-
-def _slope(nights: Sequence[TrendNight]) -> float | None:
-    """Median of all pairs' slopes over the nights of the newest segment, relative to their middle."""
-    values = [night.value for night in nights if night.segment_id == nights[-1].segment_id]
-    slope = theil_sen([float(k) for k in range(len(values))], values)
-    return None if slope is None else slope / sorted(values)[len(values) // 2]
-
-
-def _drift(watch: Watch, nights: Sequence[TrendNight], metric: str) -> Drift | None:
-    found = watch.drifts([nights[-1].segment_id], before=FAR, most=1)
-    return next((drift for drift in found if drift.metric == metric), None)
 
 
 def as_json(found: Sequence[Line]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from storage.connection import Connection
 from storage.errors import UsageError
 from storage.incidents import Step
 from storage.records import Change, Drift, Incident, Verdict
+from storage.runs import in_utc
 from storage.segments import Segment
-from storage.trend import TrendNight
+from storage.trend import Anchor, TrendNight
 
 Con = duckdb.DuckDBPyConnection
 
@@ -76,9 +77,27 @@ class Watch:
             return None
         return self._do(lambda con: incidents.onset_of(con, segment_id, drift.metric, number, before))
 
-    def trend(self, metric: str, *, target: str | None, level: int | None, most: int) -> list[TrendNight]:
-        """The last `most` nights of each target and series, oldest first; `level` None: the mean over levels."""
-        return self._do(lambda con: trend.nights(con, metric, target, level, most))
+    def trend(
+        self,
+        metric: str,
+        *,
+        target: str | None,
+        level: int | None,
+        most: int,
+        every: bool = False,
+        until: str | None = None,
+    ) -> list[TrendNight]:
+        """The last `most` nights of each target and series, oldest first; `level` None: the mean over levels. `every`:
+        those of earlier workloads and plans too. `until`: started_at of the last night that is wanted."""
+        end = None if until is None else in_utc(until)
+        return self._do(lambda con: trend.nights(con, metric, target, level, most, every=every, until=end))
+
+    def anchors(
+        self, segment_ids: Sequence[str], metric: str, *, level: int | None, most: int = 30, until: str | None = None
+    ) -> list[Anchor]:
+        """What these segments are judged against, of one number; no row for a segment without a baseline."""
+        end = None if until is None else in_utc(until)
+        return self._do(lambda con: trend.anchors(con, segment_ids, metric, level, most, until=end))
 
     # segments
 

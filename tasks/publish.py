@@ -1,6 +1,7 @@
 """A run on disk -> the report, and what the Prefect pages show."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from storage.errors import UsageError
 from storage.files import RunFiles
 from storage.store import Book
 from tasks.characterise import characterise_file
+from tasks.report.figures import main_verdict
 from tasks.report.html import render_html
 from tasks.report.markdown import estimate_rows, render_markdown
-from tasks.report.view import RunView
+from tasks.report.view import RunView, targets
+from tasks.trend import lines
 
 
 def view_of(run_id: str, settings: Settings) -> RunView:
@@ -57,9 +60,21 @@ def _workload(path: Any) -> tuple[str | None, dict[str, Any] | None]:
     return found.words, found.profile
 
 
+def view_with_trends(run_id: str, settings: Settings) -> RunView:
+    """With the number that matters most of each target, over the nights up to this run."""
+    view = view_of(run_id, settings)
+    watch = Book(settings.book_path, settings.book_wait_s).watch
+    found = []
+    for verdict in [main_verdict(view, target) for target in targets(view)]:
+        if verdict is not None:
+            where = {"target": verdict.target, "level": verdict.level, "until": view.run.started_at}
+            found += [line for line in lines(watch, [verdict.metric], **where) if line.series == verdict.series]
+    return replace(view, trends=found)
+
+
 def write_report(run_id: str, settings: Settings) -> Path:
     """The HTML page of a run, written aside and renamed."""
-    view = view_of(run_id, settings)
+    view = view_with_trends(run_id, settings)
     files = RunFiles(settings.runs_path, view.run.run_id)
     write_aside(files.report, render_html(view, files.samples()))
     return files.report
@@ -76,7 +91,7 @@ async def report(run_id: str) -> str:
 )
 async def publish(run_id: str) -> None:
     """Markdown with charts, the table of estimates and a link to the report, on the run's page."""
-    view = await asyncio.to_thread(view_of, run_id, Settings())
+    view = await asyncio.to_thread(view_with_trends, run_id, Settings())
     text = await asyncio.to_thread(render_markdown, view)
     await acreate_markdown_artifact(text, key="gatebench-verdict", description=f"Verdict of {run_id}")
     await acreate_table_artifact(estimate_rows(view), key="gatebench-estimates", description="Estimates with intervals")

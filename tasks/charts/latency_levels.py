@@ -17,7 +17,9 @@ def latency_levels(frame: pl.DataFrame) -> Drawing:
     x = concurrency_axis(frame["level"].to_list())
     ends = [v for column in ("ms", "lower", "upper") for v in frame[column].drop_nulls().to_list()]
     y = alt.Y("ms:Q", title="latency (ms, log)", scale=log_scale(ends))
-    colour = alt.Color("stat:N", title=None, sort=STATS, scale=alt.Scale(domain=STATS, range=RANGE))
+    shown = [stat for stat in STATS if stat in frame["stat"].to_list()]  # p99 needs more requests than the others
+    colours = [RANGE[STATS.index(stat)] for stat in shown]
+    colour = alt.Color("stat:N", title=None, sort=STATS, scale=alt.Scale(domain=shown, range=colours))
     tooltip = [
         alt.Tooltip("stat:N", title="quantile"),
         alt.Tooltip("level:Q", title="concurrent"),

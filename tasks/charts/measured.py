@@ -10,6 +10,9 @@ POINTS = 60
 BINS = 72
 PARTS = 4  # of a leg, so that a change within it is seen
 BUCKETS = 180
+HEAT_ROWS = 24  # of latency, log-even between a level's fastest request and its 99.9th percentile; fewer of a small run
+HEAT_COLUMNS = 240  # of time, of all levels and targets together, and at most 60 of one
+HEAT_LEAST = 20  # requests that a column should have
 
 ON_TOP = pl.col("stream_label") == STRESS
 
@@ -102,6 +105,71 @@ def over_time(samples: pl.LazyFrame) -> pl.DataFrame:
         .select("target", "level", "block", "at_block", "p50_ms", "p95_ms", "requests")
         .sort("target", "level", "at_block")
         .collect()
+    )
+
+
+def heat(samples: pl.LazyFrame) -> pl.DataFrame:
+    """Latency through the run as cells that do not grow with it: target, level, from_x, to_x, low_ms, high_ms,
+    requests, share (of the requests sent between from_x and to_x), slow (requests beyond the level's p95).
+
+    The x of a closed loop is the block (2.5 is the middle of block 2), of the open loop seconds from its first request.
+    The slowest 0.1 % of a level are counted in its last row.
+    """
+    rows = judged(samples).filter(pl.col("latency_ms") > 0).with_columns(log=pl.col("latency_ms").log10())
+    level = ["target", "level"]
+    scales = rows.group_by(level).agg(
+        low=pl.col("log").min(),
+        high=pl.col("log").quantile(0.999),
+        p95=pl.col("log").quantile(0.95, "linear"),
+        rows=(pl.len().sqrt() / 2).round().clip(8, HEAT_ROWS),
+    )
+    columns = _columns(rows).lazy()
+    cells = rows.join(scales, on=level).join(columns, on=[*level, "block"])
+    width = ((pl.col("high") - pl.col("low")) / pl.col("rows")).clip(0.004)
+    return (
+        cells.with_columns(
+            column=((pl.col("sent_ns") - pl.col("first")) * pl.col("parts") // pl.col("length")).clip(
+                0, pl.col("parts") - 1
+            ),
+            row=((pl.col("log") - pl.col("low")) / width).floor().clip(0, pl.col("rows") - 1),
+        )
+        .group_by(
+            *level,
+            from_x=pl.col("start") + pl.col("column") * pl.col("step"),
+            to_x=pl.col("start") + (pl.col("column") + 1) * pl.col("step"),
+            low_ms=10 ** (pl.col("low") + pl.col("row") * width),
+            high_ms=10 ** (pl.col("low") + (pl.col("row") + 1) * width),
+        )
+        .agg(requests=pl.len(), slow=(pl.col("log") > pl.col("p95")).sum())
+        .with_columns(share=pl.col("requests") / pl.col("requests").sum().over(*level, "from_x"))
+        .select(*level, "from_x", "to_x", "low_ms", "high_ms", "requests", "share", "slow")
+        .sort(*level, "from_x", "low_ms")
+        .collect()
+    )
+
+
+def _columns(rows: pl.LazyFrame) -> pl.DataFrame:
+    """How each leg is cut in time: target, level, block, first (ns), length (ns), parts, start and step (of x)."""
+    level = ["target", "level"]
+    legs = (
+        rows.group_by(*level, "block")
+        .agg(first=pl.col("sent_ns").min(), last=pl.col("sent_ns").max(), n=pl.len())
+        .collect()
+    )
+    each = max(6, min(60, HEAT_COLUMNS // max(legs.select(level).n_unique(), 1)))
+    room = (each // pl.len().over(level)).clip(1)
+    span_s = pl.col("length") / 1e9
+    return (
+        legs.with_columns(
+            length=(pl.col("last") - pl.col("first")).clip(1),
+            parts=pl.min_horizontal(room, (pl.col("n").min().over(level) // HEAT_LEAST).clip(1)).cast(pl.Int64),
+            begun=(pl.col("first") - pl.col("first").min().over(level)) / 1e9,
+        )
+        .with_columns(
+            start=pl.when(pl.col("level") > 0).then(pl.col("block").cast(pl.Float64)).otherwise("begun"),
+            step=pl.when(pl.col("level") > 0).then(1 / pl.col("parts")).otherwise(span_s / pl.col("parts")),
+        )
+        .select(*level, "block", "first", "length", "parts", "start", "step")
     )
 
 

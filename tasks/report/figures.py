@@ -1,55 +1,59 @@
 """Which figures a run has, in the order they are read, each with its finding, a note and the table behind it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import polars as pl
 
 from storage.records import Verdict
 from tasks.charts.arrivals import arrivals
+from tasks.charts.beside import beside
 from tasks.charts.failures import failures
-from tasks.charts.history import against_history, nights
+from tasks.charts.heat import heat_map
+from tasks.charts.history import against_history
 from tasks.charts.lag import lag
-from tasks.charts.latency_levels import latency_levels
-from tasks.charts.measured import histogram, open_loop, over_time, quantile_grid
+from tasks.charts.latency_levels import STATS, latency_levels
+from tasks.charts.measured import heat, histogram, open_loop, over_time, quantile_grid
 from tasks.charts.over_time import over_time_chart
 from tasks.charts.percentiles import percentiles
 from tasks.charts.ridges import ridges
 from tasks.charts.side_by_side import side_by_side
-from tasks.charts.theme import Drawing, finding
+from tasks.charts.streams import streams
 from tasks.charts.throughput import throughput
-from tasks.charts.words import place_words
+from tasks.charts.tradeoff import tradeoff
 from tasks.report import frames
+from tasks.report.pictures import Figure, figure
 from tasks.report.side_by_side import OVERHEAD, pair_frame, pair_tables
+from tasks.report.trend import NOTE, line_figure
 from tasks.report.view import RunView, changed, targets
 
-
-@dataclass(frozen=True)
-class Figure:
-    """`name` is unique on a page; `note` says how to read it; `table`: the numbers that are drawn."""
-
-    name: str
-    title: str
-    note: str
-    chart: Drawing
-    table: pl.DataFrame
+ROWS = (quantile_grid, histogram, over_time, heat, open_loop)  # each: a run's rows -> one small frame
 
 
 def figures(view: RunView, samples: pl.LazyFrame | None) -> list[Figure]:
     """All figures that the run has numbers for. Without samples those that need the rows are left out."""
-    grid = hist = time = flow = None
-    if samples is not None:
-        grid, hist, time, flow = quantile_grid(samples), histogram(samples), over_time(samples), open_loop(samples)
-    found = pair_figures(view)
+    read = [] if samples is None else [of(samples) for of in ROWS]
+    found = pair_figures(view) + together_figure(view)
     several = len(targets(view)) > 1
     for index, target in enumerate(targets(view)):
-        mine = [*_history(view, target, index), *throughput_figure(view, target, index)]
-        mine += latency_figure(view, target, index)
-        if grid is not None and hist is not None and time is not None and flow is not None:
-            rows = [frame.filter(pl.col("target") == target).drop("target") for frame in (grid, hist, time, flow)]
-            mine += _from_rows(rows[0], rows[1], rows[2], rows[3], index)
+        mine = [*nights_figure(view, target, index), *_history(view, target, index)]
+        mine += throughput_figure(view, target, index) + tradeoff_figure(view, target, index)
+        mine += latency_figure(view, target, index) + _streams(view, target, index)
+        if read:
+            mine += _from_rows(*(frame.filter(pl.col("target") == target).drop("target") for frame in read), index)
         mine += _failures(view, target, index)
         found += [replace(f, title=f"{target}: {f.title}") for f in mine] if several else mine
     return found + lag_figure(view)
+
+
+def together_figure(view: RunView) -> list[Figure]:
+    """All targets of the run at the same loads, where there are several."""
+    frame = frames.together(view)
+    if frame.is_empty():
+        return []
+    note = "Bars are 95 % intervals over the blocks. Targets are judged each by itself, against its own nights."
+    if view.comparisons:
+        note = "Bars are 95 % intervals of each target by itself; the differences above are paired, and narrower."
+    return [figure("together", note, beside(frame), frame)]
 
 
 def pair_figures(view: RunView) -> list[Figure]:
@@ -66,7 +70,7 @@ def pair_figures(view: RunView) -> list[Figure]:
         )
         note += "" if overhead else " Dashed: what counts as a difference."
         chart = side_by_side(frame, table.baseline, table.candidate, None if overhead else least)
-        found.append(_figure(f"pair-{index}", note, chart, frame))
+        found.append(figure(f"pair-{index}", note, chart, frame))
     return found
 
 
@@ -79,7 +83,22 @@ def throughput_figure(view: RunView, target: str, index: int) -> list[Figure]:
         "A level's throughput is its concurrency over its mean latency (Little's law): ramp and drain are left out; "
         "bars are 95 % intervals over the blocks."
     )
-    return [_figure(f"throughput-{index}", note, throughput(frame, ceiling), frame)]
+    return [figure(f"throughput-{index}", note, throughput(frame, ceiling), frame)]
+
+
+def tradeoff_figure(view: RunView, target: str, index: int) -> list[Figure]:
+    """Latency against throughput, of the statistic that an objective of the plan names, else p95."""
+    slos = [
+        r.slo for r in view.slo_results if r.target == target and r.slo.quantity == "latency" and r.slo.stat in STATS
+    ]
+    stat = slos[0].stat if slos else "p95"
+    frame = frames.traded(view, target, stat)
+    if frame.height < 2:
+        return []
+    ceiling = next((c for c in view.ceilings if c.target == target), None)
+    mine = list({slo.text: slo for slo in slos if slo.stat == stat}.values())
+    note = "Each point is a level, named by its concurrency; a ring marks the knee. Up is slower, right is more."
+    return [figure(f"tradeoff-{index}", note, tradeoff(frame, stat, ceiling, mine), frame)]
 
 
 def latency_figure(view: RunView, target: str, index: int) -> list[Figure]:
@@ -87,7 +106,7 @@ def latency_figure(view: RunView, target: str, index: int) -> list[Figure]:
     if frame.is_empty():
         return []
     note = "Bars are 95 % intervals over the blocks; timed-out requests count at their age."
-    return [_figure(f"latency-{index}", note, latency_levels(frame), frame)]
+    return [figure(f"latency-{index}", note, latency_levels(frame), frame)]
 
 
 def lag_figure(view: RunView) -> list[Figure]:
@@ -97,7 +116,7 @@ def lag_figure(view: RunView) -> list[Figure]:
         return []
     chart = lag(frame, limits.get("suspect_lag_p99_ms"), limits.get("invalid_lag_p99_ms"))
     note = "How late requests were sent after the instant they were due: gatebench's own error, not the target's."
-    return [_figure("lag", note, chart, frame)]
+    return [figure("lag", note, chart, frame)]
 
 
 def main_verdict(view: RunView, target: str) -> Verdict | None:
@@ -108,44 +127,62 @@ def main_verdict(view: RunView, target: str) -> Verdict | None:
     return next(iter(moved), max(p95, key=lambda v: v.level or 0, default=None))
 
 
-def _history(view: RunView, target: str, index: int) -> list[Figure]:
-    found = []
+def nights_figure(view: RunView, target: str, index: int) -> list[Figure]:
+    """The number that matters most, over the nights; nothing before the second."""
     verdict = main_verdict(view, target)
-    if verdict is not None and verdict.metric != "errors":
-        frame = frames.by_night(view, verdict)
-        if frame.height > 1:
-            where = place_words(verdict.series, verdict.level)
-            note = "One point a night, the nights that tonight was judged against, in their order."
-            found.append(_figure(f"nights-{index}", note, nights(frame, verdict.metric, where, verdict.verdict), frame))
+    if verdict is None:
+        return []
+    where = (target, verdict.series, verdict.metric, verdict.level)
+    lines = [line for line in view.trends if (line.target, line.series, line.metric, line.level) == where]
+    return [line_figure(line, f"nights-{index}", NOTE) for line in lines[:1] if len(line.nights) > 1]
+
+
+def _history(view: RunView, target: str, index: int) -> list[Figure]:
     relative = frames.relative(view, target)
-    if not relative.is_empty():
-        note = (
-            "A grey tick is a past night, the dot is tonight, right is more: "
-            "latency to the right is worse, throughput to the left."
-        )
-        found.append(_figure(f"history-{index}", note, against_history(relative), relative))
-    return found
+    if relative.is_empty():
+        return []
+    note = (
+        "A grey tick is a past night, the dot is tonight, right is more: "
+        "latency to the right is worse, throughput to the left."
+    )
+    return [figure(f"history-{index}", note, against_history(relative), relative)]
+
+
+def _streams(view: RunView, target: str, index: int) -> list[Figure]:
+    frame = frames.streamed(view, target)
+    if frame.is_empty():
+        return []
+    note = (
+        "TTFT: time to the first token. TPOT: time per output token after the first. ITL: gap between chunks. "
+        "Bars are 95 % intervals over the blocks."
+    )
+    return [figure(f"streams-{index}", note, streams(frame), frame)]
 
 
 def _from_rows(
-    grid: pl.DataFrame, hist: pl.DataFrame, time: pl.DataFrame, flow: pl.DataFrame, index: int
+    grid: pl.DataFrame, hist: pl.DataFrame, time: pl.DataFrame, cells: pl.DataFrame, flow: pl.DataFrame, index: int
 ) -> list[Figure]:
     found = []
     if not grid.is_empty():
         note = (
             "Each line is one level over all its measured requests. Timed-out requests stand at their age; "
-            "the replay counts from when a request was due."
+            "the open loop counts from when a request was due."
         )
-        found.append(_figure(f"percentiles-{index}", note, percentiles(grid), grid))
+        found.append(figure(f"percentiles-{index}", note, percentiles(grid), grid))
     if not hist.is_empty():
         note = "Share of requests in each sliver of latency; each level on its own height."
-        found.append(_figure(f"ridges-{index}", note, ridges(hist, grid), hist))
+        found.append(figure(f"ridges-{index}", note, ridges(hist, grid), hist))
     if not time.is_empty():
         note = "Each block in four parts, in the order of the blocks. Other levels ran between the blocks."
-        found.append(_figure(f"time-{index}", note, over_time_chart(time), time))
+        found.append(figure(f"time-{index}", note, over_time_chart(time), time))
+    for closed, name in ((True, "heat"), (False, "heat-open")):
+        mine = cells.filter((pl.col("level") > 0) == closed)
+        if not mine.is_empty():
+            note = "Darker: more of the requests that were sent in that stretch of time took so long."
+            found.append(figure(f"{name}-{index}", note, heat_map(mine), mine))
     if not flow.is_empty():
         note = "Grey is what the recorded timing asked for, blue what was sent."
-        found.append(_figure(f"replay-{index}", note, arrivals(flow), flow))
+        found.append(figure(f"replay-{index}", note, arrivals(flow), flow))
     return found
 
 
@@ -153,8 +190,4 @@ def _failures(view: RunView, target: str, index: int) -> list[Figure]:
     frame = frames.failed(view, target)
     if frame.is_empty():
         return []
-    return [_figure(f"failures-{index}", "A failed request is counted once, by what ended it.", failures(frame), frame)]
-
-
-def _figure(name: str, note: str, chart: Drawing, table: pl.DataFrame) -> Figure:
-    return Figure(name, finding(chart), note, chart, table)
+    return [figure(f"failures-{index}", "A failed request is counted once, by what ended it.", failures(frame), frame)]

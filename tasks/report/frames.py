@@ -2,11 +2,13 @@
 
 import polars as pl
 
-from storage.records import CONTROL, Attempt, Estimate, Series, Verdict
+from storage.records import CONTROL, Attempt, Estimate, Series
 from tasks.charts.words import metric_words, place_words
-from tasks.report.view import RunView, estimate, first_legs, levels
+from tasks.report.view import RunView, estimate, first_legs, levels, targets
 
 JUDGED = ("latency_p50", "latency_p95", "latency_p99", "ttft_p95", "throughput")
+STREAMED = frozenset({"ttft_p50", "ttft_p95", "tpot_p50", "tpot_p95", "itl_p50", "itl_p95", "itl_p99"})
+_NUMBER = dict.fromkeys(("ms", "lower", "upper"), pl.Float64)
 
 
 def rates(view: RunView, target: str) -> pl.DataFrame:
@@ -79,16 +81,39 @@ def past_nights(view: RunView, target: str, series: str, level: int, metric: str
     return view.history.filter(same & (pl.col("level") == level)).sort("night").select("night", "value")
 
 
-def by_night(view: RunView, verdict: Verdict) -> pl.DataFrame:
-    """night (1 …, tonight last), value (ms, a second), tonight, of one judged number; no row without tonight's."""
-    schema = {"night": pl.Int64, "value": pl.Float64, "tonight": pl.Boolean}
-    tonight = estimate(view, verdict.target, verdict.series, verdict.level, verdict.metric)
-    if tonight is None or verdict.level is None:
-        return pl.DataFrame(schema=schema)
-    past = past_nights(view, verdict.target, verdict.series, verdict.level, verdict.metric)["value"].to_list()
-    scale = 1.0 if verdict.metric == "throughput" else 1e3
-    rows = [(k, value * scale, False) for k, value in enumerate(past, start=1)]
-    return pl.DataFrame([*rows, (len(past) + 1, tonight.point * scale, True)], schema=schema, orient="row")
+def streamed(view: RunView, target: str) -> pl.DataFrame:
+    """level (0: replay or load), quantity (ttft, tpot, itl), stat, ms, lower, upper: what one target's streams took."""
+    rows = [
+        (c.level, *c.metric.split("_"), *(None if end is None else end * 1e3 for end in _ends(c.estimate)))
+        for c in view.cells
+        if c.target == target and c.attempt == Attempt.FIRST and c.series != Series.STRESS and c.metric in STREAMED
+    ]
+    schema = {"level": pl.Int64, "quantity": pl.String, "stat": pl.String, **_NUMBER}
+    return pl.DataFrame(rows, schema=schema, orient="row").sort("quantity", "level", "stat")
+
+
+def traded(view: RunView, target: str, stat: str) -> pl.DataFrame:
+    """level, rps, rps_lower, rps_upper, ms, lower, upper: throughput and latency by level, of one sweep."""
+    rate = rates(view, target).filter(pl.col("metric") == "throughput").drop("metric")
+    latency = latencies(view, target).filter(pl.col("stat") == stat).drop("stat")
+    rate = rate.rename({"lower": "rps_lower", "upper": "rps_upper"})
+    return rate.join(latency, on="level").sort("level")
+
+
+def together(view: RunView) -> pl.DataFrame:
+    """target, level, metric, value (ms, a second), lower, upper: of the numbers that two targets or more have."""
+    names = targets(view)
+    rows = []
+    for metric in ("latency_p95", "ttft_p95", "throughput"):
+        k = 1.0 if metric == "throughput" else 1e3
+        for name in names:
+            for series, level in levels(view, name):
+                found = estimate(view, name, series, level, metric)
+                if found is not None and series != Series.STRESS:
+                    rows.append((name, level, metric, *(None if v is None else v * k for v in _ends(found))))
+    schema = {"target": pl.String, "level": pl.Int64, "metric": pl.String, "value": pl.Float64}
+    frame = pl.DataFrame(rows, schema={**schema, "lower": pl.Float64, "upper": pl.Float64}, orient="row")
+    return frame.filter(pl.col("target").n_unique().over("metric", "level") > 1)
 
 
 def _cells(view: RunView, target: str, wanted: dict[str, str], *, name: str, value: str, scale: float) -> pl.DataFrame:

@@ -4,13 +4,9 @@ lies. Prefect shows no picture from a path and refuses an artifact above 1.5 MB,
 
 import base64
 
-import polars as pl
-
-from tasks.charts.history import nights
 from tasks.charts.theme import Drawing, finding, to_png
-from tasks.charts.words import NONE, metric_words, place_words
-from tasks.report import frames
-from tasks.report.figures import latency_figure, main_verdict, pair_figures, throughput_figure
+from tasks.charts.words import NONE, metric_words
+from tasks.report.figures import latency_figure, nights_figure, pair_figures, throughput_figure
 from tasks.report.gateway import COLUMNS, gateway_lines, gateway_rows, present_columns
 from tasks.report.headline import ceiling_words, headline
 from tasks.report.instrument import blind_lines, instrument_words
@@ -145,12 +141,8 @@ def _table(heads: list[str], rows: list[list[str]]) -> str:
 def _charts(view: RunView) -> list[Drawing]:
     drawn: list[Drawing] = [figure.chart for figure in pair_figures(view)]
     for index, target in enumerate(targets(view)):
-        drawn += [f.chart for f in throughput_figure(view, target, index) + latency_figure(view, target, index)]
-        verdict = main_verdict(view, target)
-        frame = pl.DataFrame() if verdict is None else frames.by_night(view, verdict)
-        if verdict is not None and frame.height > 1:
-            where = place_words(verdict.series, verdict.level)
-            drawn.append(nights(frame, verdict.metric, where, verdict.verdict))
+        mine = throughput_figure(view, target, index) + latency_figure(view, target, index)
+        drawn += [f.chart for f in mine + nights_figure(view, target, index)]
     return drawn[:PICTURES]
 
 

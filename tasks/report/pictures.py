@@ -4,6 +4,7 @@ import functools
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,26 @@ import vl_convert as vlc
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tasks.charts.theme import to_spec
-from tasks.report.figures import Figure
+from tasks.charts.theme import Drawing, finding, to_spec
 
 HERE = Path(__file__).parent
 TABLE_ROWS = 400  # a table behind a chart is for reading; the rows themselves are in the sample log
+
+
+@dataclass(frozen=True)
+class Figure:
+    """`name` is unique on a page; `note` says how to read it; `table`: the numbers that are drawn."""
+
+    name: str
+    title: str
+    note: str
+    chart: Drawing
+    table: pl.DataFrame
+
+
+def figure(name: str, note: str, chart: Drawing, table: pl.DataFrame) -> Figure:
+    """Its title is the finding of the chart."""
+    return Figure(name, finding(chart), note, chart, table)
 
 
 def environment() -> Environment:
@@ -55,12 +71,14 @@ def _cell(value: Any) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no infinity and no NaN: a chart leaves such a point out."""
+    """JSON has no infinity and no NaN: a chart leaves such a point out. Six digits are more than a picture shows."""
     if isinstance(value, dict):
         return {key: _finite(part) for key, part in value.items()}
     if isinstance(value, list):
         return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value
 
 
 @functools.cache

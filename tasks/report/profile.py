@@ -7,10 +7,8 @@ import polars as pl
 from tasks.charts.likeness import likeness, likeness_frame
 from tasks.charts.mix import burst_frame, bursts, mix, mix_frame
 from tasks.charts.sizes import joint, joint_frame, size_frame, sizes
-from tasks.charts.theme import Drawing, finding
 from tasks.charts.traffic import concurrency_frame, rate_frame, traffic, week, week_frame
-from tasks.report.figures import Figure
-from tasks.report.pictures import environment, shown
+from tasks.report.pictures import Figure, environment, figure, shown
 
 SHOWN = 30  # models in the table
 
@@ -42,7 +40,7 @@ def profile_figures(profile: dict[str, Any]) -> list[Figure]:
             note if under_way.height else "The log has no durations, so that nobody can tell how many were under way."
         )
         chart = traffic(under_way, rates, profile)
-        found.append(_figure("traffic", note, chart, under_way if under_way.height else rates))
+        found.append(figure("traffic", note, chart, under_way if under_way.height else rates))
     for frame, name, note, draw in (
         (
             size_frame(profile),
@@ -58,16 +56,16 @@ def profile_figures(profile: dict[str, Any]) -> list[Figure]:
         ),
     ):
         if frame.height > 1:
-            found.append(_figure(name, note, draw(frame, profile), frame))
+            found.append(figure(name, note, draw(frame, profile), frame))
     pairs = joint_frame(profile)
     if pairs.height:
         note = "Bins double from one to the next."
-        found.insert(2, _figure("joint", note, joint(pairs, profile["spearman"]), pairs))
+        found.insert(2, figure("joint", note, joint(pairs, profile["spearman"]), pairs))
     models = mix_frame(profile)
-    found.insert(1, _figure("mix", "By the name that the client asked for.", mix(models), models))
+    found.insert(1, figure("mix", "By the name that the client asked for.", mix(models), models))
     hours = week_frame(profile)
     if hours.height:
-        found.append(_figure("week", "Mean over the times each hour was seen.", week(hours), hours))
+        found.append(figure("week", "Mean over the times each hour was seen.", week(hours), hours))
     return found
 
 
@@ -77,7 +75,7 @@ def like_figures(like: dict[str, Any] | None) -> list[Figure]:
     if like is None or frame.is_empty():
         return []
     note = "The tick is the same distance between two halves of the source: below it, nothing can be told apart."
-    return [_figure("likeness", note, likeness(frame, like["title"]), frame)]
+    return [figure("likeness", note, likeness(frame, like["title"]), frame)]
 
 
 def like_rows(like: dict[str, Any]) -> dict[str, Any]:
@@ -126,7 +124,3 @@ def _record(header: dict[str, Any]) -> list[tuple[str, str]]:
         ("made by", header["created_by"]),
     ]
     return [(name, text) for name, text in rows if text]
-
-
-def _figure(name: str, note: str, chart: Drawing, table: pl.DataFrame) -> Figure:
-    return Figure(name, finding(chart), note, chart, table)

@@ -27,6 +27,7 @@ from storage.records import (
     Word,
 )
 from tasks.charts.words import as_moved
+from tasks.report.trend import Line
 
 WARNING = 0.25
 
@@ -52,6 +53,7 @@ class RunView:
     comparisons: list[Comparison] = field(default_factory=list)  # of targets side by side, the judged ones first
     fidelity: list[dict[str, Any]] = field(default_factory=list)  # reports as `fidelity.json` of the run has them
     incidents: list[Incident] = field(default_factory=list)  # open in the run's segments, or closed by it
+    trends: list[Line] = field(default_factory=list)  # up to this run: the numbers that a page draws over the nights
 
 
 def targets(view: RunView) -> list[str]:

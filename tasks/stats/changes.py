@@ -2,30 +2,17 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import stdtr
 
+from storage.records import ChangePoint
 from tasks.stats.nights import Floats
 
 LEAST_NIGHTS = 4  # on each side of a change
 SURE = 0.001
 TINY = 1e-18
 OTAVA, PLAIN = "Apache Otava (E-divisive)", "gatebench's own splits (t tests); gatebench[otava] has E-divisive"
-
-
-@dataclass(frozen=True, slots=True)
-class ChangePoint:
-    """`index`: the first night after it. `before`, `after`: mean levels on its two sides."""
-
-    index: int
-    before: float
-    after: float
-
-    @property
-    def effect(self) -> float:
-        return self.after / self.before - 1
 
 
 Finder = Callable[[Sequence[float]], list[ChangePoint]]

@@ -2,21 +2,26 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import polars as pl
 import pytest
 
-from storage.records import Ceiling, Estimate
+from storage.records import Ceiling, Estimate, Slo
 from tasks.charts.arrivals import arrivals
+from tasks.charts.beside import beside
 from tasks.charts.failures import failures
-from tasks.charts.history import against_history, nights
+from tasks.charts.heat import heat_map
+from tasks.charts.history import against_history
 from tasks.charts.lag import lag
 from tasks.charts.latency_levels import latency_levels
 from tasks.charts.over_time import over_time_chart
 from tasks.charts.percentiles import percentiles
 from tasks.charts.ridges import ridges
+from tasks.charts.streams import streams
 from tasks.charts.theme import Drawing, finding, log_scale, to_png, to_spec, to_svg
 from tasks.charts.throughput import throughput
+from tasks.charts.tradeoff import tradeoff
 
 GRID = pl.DataFrame(
     [
@@ -74,8 +79,49 @@ RELATIVE = pl.DataFrame(
     schema={"what": pl.String, "night": pl.Int64, "ratio": pl.Float64, "verdict": pl.String},
     orient="row",
 )
-NIGHTS = pl.DataFrame(
-    [(1, 140.0, False), (2, 146.0, False), (3, 212.0, True)], schema=["night", "value", "tonight"], orient="row"
+CELLS = pl.DataFrame(
+    [
+        (
+            level,
+            block + part / 2,
+            block + (part + 1) / 2,
+            low,
+            low * 1.2,
+            20,
+            0.5,
+            slow if (level, block) == (10, 2) else 0,
+        )
+        for level in (1, 10)
+        for block in (1, 2)
+        for part in (0, 1)
+        for low, slow in ((40.0, 0), (48.0, 15))
+    ],
+    schema=["level", "from_x", "to_x", "low_ms", "high_ms", "requests", "share", "slow"],
+    orient="row",
+)
+STREAMS = pl.DataFrame(
+    [
+        (level, quantity, stat, base * k, base * k * 0.9, base * k * 1.1)
+        for level, base in ((1, 40.0), (10, 90.0), (0, 50.0))
+        for quantity, stat, k in (("ttft", "p50", 0.8), ("ttft", "p95", 1.0), ("tpot", "p50", 0.1), ("itl", "p99", 0.3))
+    ],
+    schema=["level", "quantity", "stat", "ms", "lower", "upper"],
+    orient="row",
+)
+TRADED = pl.DataFrame(
+    [(1, 24.0, 23.0, 25.0, 41.0, 40.0, 42.0), (10, 240.0, 230.0, 250.0, 44.0, 42.0, 47.0),
+     (50, 798.0, 790.0, 806.0, 90.0, 88.0, 93.0), (100, 790.0, 780.0, 800.0, 130.0, None, None)],
+    schema=["level", "rps", "rps_lower", "rps_upper", "ms", "lower", "upper"],
+    orient="row",
+)  # fmt: skip
+TOGETHER = pl.DataFrame(
+    [
+        (target, level, metric, value * k, value * k * 0.9, value * k * 1.1)
+        for target, k in (("a", 1.0), ("b", 1.5))
+        for level, metric, value in ((1, "latency_p95", 40.0), (0, "latency_p95", 50.0), (1, "throughput", 20.0))
+    ],
+    schema=["target", "level", "metric", "value", "lower", "upper"],
+    orient="row",
 )
 LAGS = pl.DataFrame(
     [(1, 1, 0, 0.1, "valid"), (2, 10, 0, 0.4, "valid")],
@@ -88,6 +134,7 @@ FLOW = pl.DataFrame(
     orient="row",
 )
 CEILING = Ceiling("gw", Estimate(798.0, 790.0, 806.0, 1000, 5), 50, True, "capacity")
+PROMISED = Slo("p95(latency) < 50ms", "p95", "latency", 0.05, None)
 RISING = Ceiling("gw", Estimate(798.0, 790.0, 806.0, 1000, 5), 50, False, "none")
 OURS = Ceiling("gw", Estimate(798.0, 790.0, 806.0, 1000, 5), 50, False, "generator")
 
@@ -124,13 +171,37 @@ DRAWINGS: dict[str, tuple[Callable[[], Drawing], str]] = {
         lambda: against_history(RELATIVE),
         "Tonight lies outside the range of the past 3 nights in 1 of 2 numbers",
     ),
-    "nights": (
-        lambda: nights(NIGHTS, "latency_p95", "at 10 concurrent", "regressed"),
-        "p95 latency at 10 concurrent: 212 ms tonight, 140 ms to 146 ms in the 2 nights before",
+    "heat map": (
+        lambda: heat_map(CELLS),
+        "The slowest stretch is a part of block 2 at 10 concurrent: 38 % of its requests lie beyond the p95 of all",
     ),
-    "nights of a rate": (
-        lambda: nights(NIGHTS, "throughput", "at 10 concurrent", None),
-        "throughput at 10 concurrent: 212/s tonight, 140/s to 146/s in the 2 nights before",
+    "heat map, nothing slow": (
+        lambda: heat_map(CELLS.with_columns(slow=pl.lit(1))),
+        "No stretch of the run stands out: at most 5 % of one lie beyond its level's p95",
+    ),
+    "heat map of an open loop": (
+        lambda: heat_map(CELLS.filter(pl.col("level") == 10).with_columns(level=pl.lit(0))),
+        "The slowest stretch is a part of the open loop from second 2 on: 38 %",
+    ),
+    "streams": (
+        lambda: streams(STREAMS),
+        "The first token comes after 40.0 ms at 1 concurrent and 90.0 ms at 10 (TTFT p95), then one every 4.00 ms at 1",
+    ),
+    "streams of a replay": (
+        lambda: streams(STREAMS.filter(pl.col("level") == 0)),
+        "The first token comes after 50.0 ms (TTFT p95), then one every 5.00 ms (p50)",
+    ),
+    "latency against throughput": (
+        lambda: tradeoff(TRADED, "p95", CEILING, [PROMISED]),
+        "At most 798/s, at 50 concurrent, with p95 latency at 90.0 ms; up to 240/s keep the objective",
+    ),
+    "latency against throughput, a knee": (
+        lambda: tradeoff(TRADED, "p95", replace(CEILING, knee=10), []),
+        "Up to the knee at 10 concurrent 240/s cost 44.0 ms (p95); beyond it latency buys little: 90.0 ms at 798/s",
+    ),
+    "targets together": (
+        lambda: beside(TOGETHER),
+        "p95 latency lies furthest apart at 1 concurrent: 40.0 ms on a, 60.0 ms on b",
     ),
     "lag": (lambda: lag(LAGS, 5.0, 20.0), "gatebench was on time: at most 0.40 ms late (p99), 20 ms would be too late"),
     "lag, late": (lambda: lag(LAGS, 0.1, 0.2), "gatebench was late in 1 of 2 legs, by up to 0.40 ms (p99)"),
@@ -152,7 +223,7 @@ def test_a_drawing_compiles_and_its_title_says_the_finding(name: str) -> None:
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_no_axis_shows_the_raw_name_of_a_column(name: str) -> None:
     svg = to_svg(DRAWINGS[name][0]())
-    for raw in (">level<", ">rps<", ">lag_ms<", ">at_block<", ">t_s<", ">low_ms<"):
+    for raw in (">level<", ">rps<", ">lag_ms<", ">at_block<", ">t_s<", ">low_ms<", ">from_x<", ">value<", ">ms<"):
         assert raw not in svg
 
 
@@ -162,6 +233,17 @@ def test_one_level_without_an_interval_is_drawn() -> None:
     )
     assert finding(latency_levels(one)) == "p95 latency at 1 concurrent is 44.0 ms"
     assert to_svg(latency_levels(one)).startswith("<svg")
+
+
+def test_a_quantile_that_was_not_measured_is_not_in_the_legend() -> None:
+    few = to_spec(latency_levels(LATENCIES.filter(pl.col("stat") != "p99")))
+    assert few["layer"][0]["encoding"]["color"]["scale"]["domain"] == ["p50", "p95"]
+
+
+def test_an_objective_and_a_knee_are_drawn() -> None:
+    drawn = json.dumps(to_spec(tradeoff(TRADED, "p95", replace(CEILING, knee=10), [PROMISED])))
+    assert "p95(latency) < 50ms" in drawn and "ceiling 798/s" in drawn
+    assert drawn.count('"knee": true') == 1
 
 
 def test_a_tail_that_lags_behind_is_told_in_the_replay() -> None:

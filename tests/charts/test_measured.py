@@ -4,7 +4,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tasks.charts.measured import PARTS, at_quantile, histogram, judged, open_loop, over_time, quantile_grid
+from tasks.charts.measured import (
+    HEAT_COLUMNS,
+    HEAT_ROWS,
+    PARTS,
+    at_quantile,
+    heat,
+    histogram,
+    judged,
+    open_loop,
+    over_time,
+    quantile_grid,
+)
 
 MS = 1_000_000
 SCHEMA: dict[str, type[pl.DataType]] = {
@@ -110,6 +121,30 @@ def test_each_leg_is_cut_into_parts_of_equal_time() -> None:
     assert frame.height == PARTS
 
 
+def test_the_heat_map_counts_every_request_once_where_and_when_it_was() -> None:
+    cells = heat(pl.concat([rows([5.0] * 40 + [50.0] * 40, block=1), rows([5.0] * 80, block=2)]).lazy())
+    assert cells["requests"].sum() == 160
+    assert cells["from_x"].unique().sort().to_list() == [1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75]
+    slow = cells.filter(pl.col("high_ms") > 45)
+    assert slow["from_x"].to_list() == [1.5, 1.75]
+    assert slow["share"].to_list() == [1.0, 1.0]
+    assert cells.filter(pl.col("slow") > 0).is_empty()  # 40 of 160 at one value: none lies beyond the p95
+
+
+def test_the_heat_map_of_an_open_loop_is_in_seconds_and_counts_requests_beyond_the_p95() -> None:
+    cells = heat(rows([5.0] * 96 + [80.0] * 4, level=0, gap_ms=100.0).lazy())
+    assert (cells["from_x"][0], round(cells["to_x"][-1], 6)) == (0.0, 9.9)
+    assert cells.filter(pl.col("slow") > 0).select("slow", "from_x").row(0) == (4, pytest.approx(9.9 * 4 / 5))
+
+
+def test_the_heat_map_stays_small_however_many_rows_levels_and_targets_there_are() -> None:
+    values = np.random.default_rng(5).lognormal(3, 0.6, 20_000).tolist()
+    many = [rows(values, level=level, block=b, target=t) for level in (1, 10, 50, 100) for b in (1, 2) for t in "ab"]
+    cells = heat(pl.concat(many).lazy())
+    assert cells.select("target", "level", "from_x").n_unique() <= HEAT_COLUMNS
+    assert cells.height <= HEAT_COLUMNS * HEAT_ROWS
+
+
 def test_the_open_loop_counts_what_was_due_sent_and_under_way() -> None:
     frame = rows([250.0] * 10, level=0, gap_ms=100.0)
     flow = open_loop(frame.lazy())
@@ -132,7 +167,9 @@ def test_a_long_replay_stays_at_a_few_hundred_buckets() -> None:
 
 def test_a_run_of_which_nothing_is_left_has_empty_frames() -> None:
     nothing = rows([]).lazy()
-    assert [frame.height for frame in (quantile_grid(nothing), over_time(nothing), open_loop(nothing))] == [0, 0, 0]
+    assert [
+        frame.height for frame in (quantile_grid(nothing), over_time(nothing), heat(nothing), open_loop(nothing))
+    ] == [0] * 4
 
 
 def test_a_stress_is_under_way_with_the_rest_and_counted_apart() -> None:

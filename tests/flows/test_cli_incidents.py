@@ -100,6 +100,18 @@ def test_a_trend_as_json_has_every_night_with_its_verdict(said: Said) -> None:
     assert line["nights"][0]["value"] == pytest.approx(0.2, rel=0.05)
 
 
+def test_a_trend_as_a_page_is_written_where_it_was_asked_and_its_path_is_said(said: Said, tmp_path: Path) -> None:
+    page = tmp_path / "weeks.html"
+    code, out, err = said.by("trend", "--html", str(page))
+    assert (code, err) == (0, "")
+    assert f"page: {page}" in out
+    text = page.read_text(encoding="utf-8")
+    assert "1 incident is open: gw p95 latency over all levels" in text
+    assert len(text) < 2_000_000
+    found = json.loads(said.by("trend", "--html", str(page), "--json", "-")[1])
+    assert found["page"] == str(page)
+
+
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [(("nope",), "no night of target 'nope'; there are gw"), (("--metric", "speed"), "no night has speed")],

@@ -19,6 +19,8 @@ from storage.records import (
     SloResult,
     Verdict,
 )
+from storage.trend import Anchor, TrendNight
+from tasks.report.trend import Line
 from tasks.report.view import RunView
 
 RUN = Run(
@@ -103,6 +105,19 @@ def history(nights: int, level: int = 10, metric: str = "latency_p95", value: fl
     return pl.DataFrame(rows, schema=["night", "target", "series", "level", "metric", "value", "n"], orient="row")
 
 
+def trend_line(nights: int = 7) -> Line:
+    """p95 latency at 10 concurrent over past nights that are all in the baseline, tonight last."""
+    past = [
+        TrendNight(
+            f"r{k}", f"2026-03-0{k + 1}T03:30:00+00:00", "s-1", "gw", "sweep", "unchanged", True, 0.143 + k / 1000, True
+        )
+        for k in range(nights)
+    ]
+    tonight = TrendNight("r7", RUN.started_at, "s-1", "gw", "sweep", "regressed", True, 0.212, False, 0.201, 0.224)
+    anchor = Anchor("s-1", nights, 0.146, 0.143, 0.149)
+    return Line("gw", "sweep", "latency_p95", 10, [*past, tonight], None, None, [], "", anchors=[anchor])
+
+
 def objective(text: str, threshold: float, point: float | None, ok: bool | None) -> SloResult:
     return SloResult(Slo(text, "p95", "latency", threshold, 10), "gw", "sweep", 10, point, ok)
 
@@ -119,6 +134,7 @@ VIEW = RunView(
     profile=None,
     profile_words="200 requests over 10 s.",
     baseline_runs=[f"r{n}" for n in range(7)],
+    trends=[trend_line()],
 )
 
 

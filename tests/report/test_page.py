@@ -60,10 +60,13 @@ def test_vega_stands_in_the_page_once_however_many_pictures_there_are(view: View
         "nights-0",
         "history-0",
         "throughput-0",
+        "tradeoff-0",
         "latency-0",
         "percentiles-0",
         "ridges-0",
         "time-0",
+        "heat-0",
+        "heat-open-0",
         "replay-0",
         "lag",
     ]
@@ -74,7 +77,24 @@ def test_every_picture_has_its_finding_and_its_numbers(view: View, samples: pl.L
     for name in specs(page):
         assert f'id="chart-{name}"' in page
     assert page.count("<summary>The numbers (") == len(specs(page))
-    assert "p95 latency at 10 concurrent: 212 ms tonight, 143 ms to 149 ms in the 7 nights before" in page
+    assert "p95 latency at 10 concurrent: 212 ms on 2026-03-08, +45 % from its baseline of 146 ms (7 nights)" in page
+
+
+def test_streams_have_a_figure_of_their_own(view: View) -> None:
+    streamed = [
+        replace(c, metric=m) for c in view().cells if c.metric == "latency_p95" for m in ("ttft_p95", "tpot_p50")
+    ]
+    page = render_html(view(cells=[*view().cells, *streamed]), None)
+    assert "The first token comes after 50.0 ms at 1 concurrent and 212 ms at 10 (TTFT p95)" in page
+    assert "streams-0" in specs(page)
+
+
+def test_targets_that_were_not_compared_stand_beside_each_other_too(view: View) -> None:
+    both = [*view().cells, *(replace(cell, target="new") for cell in view().cells)]
+    page = render_html(view(cells=both), None)
+    assert "together" in specs(page)
+    assert "p95 latency lies furthest apart at 1 concurrent" in page
+    assert "together" not in specs(render_html(view(), None))
 
 
 def test_nothing_that_a_target_said_becomes_markup(view: View, samples: pl.LazyFrame) -> None:
@@ -100,7 +120,7 @@ def test_a_run_without_rows_and_without_history_still_has_a_page(view: View) -> 
     page = render_html(bare, None)
     assert "Measured, not judged: p95 latency 50.0 ms at 1 concurrent" in page
     assert "Not calibrated" in page
-    assert sorted(specs(page)) == ["lag", "latency-0", "throughput-0"]
+    assert sorted(specs(page)) == ["lag", "latency-0", "throughput-0", "tradeoff-0"]
 
 
 def test_a_run_that_measured_nothing_has_a_page_that_says_so(view: View) -> None:

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from tasks.stats.changes import OTAVA, PLAIN, ChangePoint, finder, plain
+from storage.records import ChangePoint
+from tasks.stats.changes import OTAVA, PLAIN, finder, plain
 
 
 def series(*levels: tuple[float, int], sd: float = 0.02, seed: int = 1) -> list[float]:
