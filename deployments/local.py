@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -10,9 +11,10 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from storage.disk import make_folder
-from storage.errors import GatebenchError, UsageError
+from storage.errors import UsageError
 
 HARDENED = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -25,6 +27,9 @@ HARDENED = {
 }
 START_S = 120.0
 STOP_S = 20.0
+TRIES = 3  # ports, of a server that listens on any
+FIRST_PORT = 10_000
+PORTS_OUT = Path("/proc/sys/net/ipv4/ip_local_port_range")  # which the kernel gives to outgoing connections
 _TETHERED = [sys.executable, "-P", "-m", "deployments.tether"]
 
 
@@ -33,6 +38,8 @@ def environment(home: Path, port: int) -> dict[str, str]:
     prefect = make_folder(home / "prefect")
     origin = f"http://127.0.0.1:{port}"
     auth = os.environ.get("PREFECT_SERVER_API_AUTH_STRING")
+    if auth is None:
+        auth = auth_string(prefect)
     return {
         **HARDENED,
         **os.environ,
@@ -43,14 +50,35 @@ def environment(home: Path, port: int) -> dict[str, str]:
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": origin,
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
         "PYTHONSAFEPATH": "1",
-        **({"PREFECT_API_AUTH_STRING": auth} if auth else {}),
+        **({"PREFECT_SERVER_API_AUTH_STRING": auth, "PREFECT_API_AUTH_STRING": auth} if auth else {}),
     }
+
+
+def auth_string(prefect_home: Path) -> str:
+    """`user:password` of the server whose history lies there, from a file that its owner alone may read; made by
+    whoever is first. Everyone on this machine can reach a port of it."""
+    file = prefect_home / "auth"
+    if not file.exists():
+        aside = file.with_name(f".auth.{os.getpid()}.part")
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "w", encoding="utf-8") as out:
+            out.write(f"gatebench:{secrets.token_urlsafe(24)}\n")
+        with contextlib.suppress(FileExistsError):
+            os.link(aside, file)  # whole, or not at all: two servers may start at once
+        aside.unlink()
+    return file.read_text(encoding="utf-8").strip()
+
+
+def sign_in(home: Path, url: str) -> None:
+    """For a client of a server of ours on this machine: take its auth, unless one is set."""
+    prefect_home = Path(os.environ.get("PREFECT_HOME", home / "prefect"))
+    if urlsplit(url).hostname == "127.0.0.1" and (prefect_home / "auth").is_file():
+        os.environ.setdefault("PREFECT_API_AUTH_STRING", auth_string(prefect_home))
 
 
 @contextlib.contextmanager
 def server(home: Path, port: int, *, services: bool = True) -> Iterator[dict[str, str]]:
     """The server, listening on 127.0.0.1; yields the environment of its clients. Raises UsageError if the port is
-    taken, GatebenchError if it does not come up. Without `services` it schedules nothing and is quieter."""
+    taken or the server does not come up. Without `services` it schedules nothing and is quieter."""
     _free(port)
     env = environment(home, port)
     command = [*_TETHERED, "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
@@ -62,6 +90,23 @@ def server(home: Path, port: int, *, services: bool = True) -> Iterator[dict[str
 
 
 @contextlib.contextmanager
+def server_of_our_own(home: Path) -> Iterator[dict[str, str]]:
+    """A server without services on a port that nobody else uses, for one command. Raises as `server` does."""
+    with contextlib.ExitStack() as stack:
+        yield _on_any_port(stack, home, TRIES)
+
+
+def _on_any_port(stack: contextlib.ExitStack, home: Path, tries: int) -> dict[str, str]:
+    """Between our choice of a port and the server's use of it somebody else may take it: then another one is tried."""
+    try:
+        return stack.enter_context(server(home, unused_port(), services=False))
+    except UsageError:
+        if tries <= 1:
+            raise
+        return _on_any_port(stack, home, tries - 1)
+
+
+@contextlib.contextmanager
 def worker(env: Mapping[str, str], pool: str, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """A process worker of `pool`, at work in `folder`."""
     command = [*_TETHERED, "prefect", "worker", "start", "--pool", pool, "--type", "process"]
@@ -69,11 +114,19 @@ def worker(env: Mapping[str, str], pool: str, folder: Path) -> Iterator["subproc
         yield process
 
 
-def unused_port() -> int:
-    """A port that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def unused_port(ports_out: Path = PORTS_OUT) -> int:
+    """A port that nobody listens on right now, below those that the kernel gives to outgoing connections: one of these
+    would be taken in the next second by whoever sends load. `ports_out`: the file that tells them."""
+    try:
+        least = int(ports_out.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        least = 0
+    tried = random.sample(range(FIRST_PORT, least), 20) if least > FIRST_PORT + 100 else []
+    for port in [*tried, 0]:
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise UsageError("this machine has no free port for a Prefect server; is it out of sockets?")
 
 
 def _free(port: int) -> None:
@@ -121,9 +174,19 @@ def _wait_until_healthy(url: str, process: "subprocess.Popen[bytes]", log: Path)
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise GatebenchError(f"the Prefect server ended at once; its last words are in {log}")
+            raise UsageError(f"the Prefect server ended at once{_last_words(log)}; the rest is in {log}")
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own URL
             if answer.status == 200:
                 return
         time.sleep(0.3)
-    raise GatebenchError(f"the Prefect server did not answer within {START_S:.0f} s; see {log}")
+    raise UsageError(
+        f"the Prefect server did not answer within {START_S:.0f} s; is the machine busy? Its words are in {log}"
+    )
+
+
+def _last_words(log: Path) -> str:
+    """The last line of its log, after a colon; empty where it said nothing."""
+    with contextlib.suppress(OSError):
+        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        return f": {lines[-1][:200]}" if lines else ""
+    return ""

@@ -53,7 +53,11 @@ def quiet_prefect(home: Path) -> None:
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     }.items():
         os.environ.setdefault(name, value)
-    if "PREFECT_API_URL" not in os.environ and "PREFECT_HOME" not in os.environ:
+    if "PREFECT_API_URL" in os.environ:
+        from deployments.local import sign_in
+
+        sign_in(home, os.environ["PREFECT_API_URL"])
+    elif "PREFECT_HOME" not in os.environ:
         from storage.disk import make_folder
 
         os.environ["PREFECT_HOME"] = str(make_folder(home / "prefect"))
@@ -104,11 +108,13 @@ def prefect_at_hand() -> Iterator[None]:
     home = Path(os.environ["GATEBENCH_HOME"])
     need_space(home)
     if "PREFECT_API_URL" not in os.environ:
-        from prefect.settings import PREFECT_API_URL, temporary_settings
+        from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
         with (
             server(home, unused_port(), services=False) as env,
-            temporary_settings({PREFECT_API_URL: env["PREFECT_API_URL"]}),
+            temporary_settings(
+                {PREFECT_API_URL: env["PREFECT_API_URL"], PREFECT_API_AUTH_STRING: env.get("PREFECT_API_AUTH_STRING")}
+            ),
         ):
             try:
                 yield

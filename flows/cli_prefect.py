@@ -107,6 +107,8 @@ def _work(env: Mapping[str, str], folder: Path, wanted: list[dict[str, Any]], js
             common.write_json(json, {"schema": "gatebench.up/1", **found})
             if not quiet:
                 typer.echo(f"Prefect's pages: {found['ui']}   logs: {found['logs']}")
+                if "PREFECT_API_AUTH_STRING" in env:
+                    typer.echo(f"the pages ask for a password: all of the line in {found['logs']}/auth")
                 typer.echo(f"{deployments} deployments, one worker; Ctrl-C stops all of it")
             try:
                 while process.poll() is None:

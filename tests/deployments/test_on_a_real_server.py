@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from deployments.local import auth_string
 from storage.store import Book
 from tasks.simulator.model import SimConfig
 from tasks.simulator.process import SimulatorProcess
@@ -64,13 +65,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def ask(server: Server, work: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
     """`work(client)` against the server."""
     from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
     async def go() -> Any:
         async with get_client() as client:
             return await work(client)
 
-    with temporary_settings({PREFECT_API_URL: server.api}):
+    auth = auth_string(server.home / "prefect")
+    with temporary_settings({PREFECT_API_URL: server.api, PREFECT_API_AUTH_STRING: auth}):
         return asyncio.run(go())
 
 
