@@ -9,6 +9,7 @@ from typer.exceptions import TyperException
 from flows import (
     cli_compare,
     cli_copies,
+    cli_doctor,
     cli_incidents,
     cli_measure,
     cli_memory,
@@ -47,7 +48,17 @@ def root(
         typer.echo(context.get_help())
 
 
-for part in (cli_measure, cli_compare, cli_workload, cli_copies, cli_memory, cli_incidents, cli_operate, cli_prefect):
+for part in (
+    cli_measure,
+    cli_compare,
+    cli_workload,
+    cli_copies,
+    cli_memory,
+    cli_incidents,
+    cli_operate,
+    cli_doctor,
+    cli_prefect,
+):
     part.register(app)
 
 

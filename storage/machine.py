@@ -35,7 +35,7 @@ def environment(*, home: Path, packages: Sequence[str], engine_version: int, roo
         "kernel": platform.release(),
         "arch": platform.machine(),
         "cpu_model": _cpu_model(root),
-        "cores": _cores(root),
+        "cores": cores(root),
         "memory_bytes": _memory_bytes(root),
         "load_average": _load_average(),
         "governor": _line(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
@@ -108,13 +108,13 @@ def _cpu_model(root: Path) -> str | None:
     return _entry(root / "proc/cpuinfo", "model name", ":") or platform.processor() or None
 
 
-def _cores(root: Path) -> float | int | None:
+def cores(root: Path = Path("/")) -> float | int | None:
     """Cores this process may use: its affinity, and the CPU quota of its control group where that is less."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     quota, _, period = (_line(root / "sys/fs/cgroup/cpu.max") or "").partition(" ")
-    if cores is None or not quota.isdigit() or not period.isdigit():
-        return cores
-    return min(cores, round(int(quota) / int(period), 2))
+    if usable is None or not quota.isdigit() or not period.isdigit():
+        return usable
+    return min(usable, round(int(quota) / int(period), 2))
 
 
 def _memory_bytes(root: Path) -> int | None:

@@ -12,6 +12,7 @@ from config.plan import make_plan
 from config.settings import Settings
 from config.template import plan_text
 from flows.cli import app
+from flows.cli_doctor import EXIT_BAD
 from flows.outcome import PRECEDENCE
 from storage import errors
 
@@ -61,7 +62,7 @@ def test_every_exit_code_is_explained() -> None:
     table = README.partition("## Exit codes")[2].partition("## ")[0]
     explained = {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.M)}
     raised = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type)}
-    assert explained == raised | set(PRECEDENCE) | {0, 17}
+    assert explained == raised | set(PRECEDENCE) | {0, 17, EXIT_BAD}
 
 
 def test_every_setting_is_explained_and_every_setting_named_is_one() -> None:
