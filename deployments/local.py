@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import secrets
 import signal
 import socket
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -31,6 +32,10 @@ TRIES = 3  # ports, of a server that listens on any
 FIRST_PORT = 10_000
 PORTS_OUT = Path("/proc/sys/net/ipv4/ip_local_port_range")  # which the kernel gives to outgoing connections
 _TETHERED = [sys.executable, "-P", "-m", "deployments.tether"]
+
+
+class CannotListen(UsageError):
+    """Nobody can listen on this port, or whoever was to did not."""
 
 
 def environment(home: Path, port: int) -> dict[str, str]:
@@ -90,20 +95,20 @@ def server(home: Path, port: int, *, services: bool = True) -> Iterator[dict[str
 
 
 @contextlib.contextmanager
-def server_of_our_own(home: Path) -> Iterator[dict[str, str]]:
-    """A server without services on a port that nobody else uses, for one command. Raises as `server` does."""
+def server_of_our_own(home: Path, choose: Callable[[], int] | None = None) -> Iterator[dict[str, str]]:
+    """A server without services for one command, on the port that `choose` gives. Between the choice and the server's
+    use of it somebody else may take it: then another one is chosen, TRIES in all. Raises as `server` does."""
     with contextlib.ExitStack() as stack:
-        yield _on_any_port(stack, home, TRIES)
+        yield _on_some_port(stack, home, choose or unused_port, TRIES)
 
 
-def _on_any_port(stack: contextlib.ExitStack, home: Path, tries: int) -> dict[str, str]:
-    """Between our choice of a port and the server's use of it somebody else may take it: then another one is tried."""
+def _on_some_port(stack: contextlib.ExitStack, home: Path, choose: Callable[[], int], tries: int) -> dict[str, str]:
     try:
-        return stack.enter_context(server(home, unused_port(), services=False))
-    except UsageError:
+        return stack.enter_context(server(home, choose(), services=False))
+    except CannotListen:
         if tries <= 1:
             raise
-        return _on_any_port(stack, home, tries - 1)
+        return _on_some_port(stack, home, choose, tries - 1)
 
 
 @contextlib.contextmanager
@@ -135,7 +140,7 @@ def _free(port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            raise UsageError(f"port {port} is taken on this machine; choose another with --port") from None
+            raise CannotListen(f"port {port} is taken on this machine; choose another with --port") from None
 
 
 @contextlib.contextmanager
@@ -174,7 +179,7 @@ def _wait_until_healthy(url: str, process: "subprocess.Popen[bytes]", log: Path)
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise UsageError(f"the Prefect server ended at once{_last_words(log)}; the rest is in {log}")
+            raise CannotListen(f"the Prefect server ended at once{_last_words(log)}; the rest is in {log}")
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own URL
             if answer.status == 200:
                 return

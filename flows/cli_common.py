@@ -72,7 +72,9 @@ def reach(plan: "Plan", settings: "Settings") -> "Headers":
 
 
 def run_flow(call: Callable[[], Awaitable[Any]], quiet: bool, probed: "Headers | None" = None) -> dict[str, Any]:
-    """Run a flow that returns a State; its data, with `exit_code`. A failed flow raises what it says."""
+    """Run a flow that returns a State; its data, with `exit_code`. A failed flow raises what it says, and anything that
+    the world did to it (a Prefect server that went away, a full disk) is a GatebenchError, see `flows.crossing`."""
+    from flows.crossing import told
     from flows.ground import PROBED
     from flows.listen import LISTENER
     from flows.terminal import Terminal
@@ -87,21 +89,28 @@ def run_flow(call: Callable[[], Awaitable[Any]], quiet: bool, probed: "Headers |
             raise data
         return dict(data)
 
-    with prefect_at_hand():
-        data = asyncio.run(go())
+    with prefect_at_hand() as where:
+        try:
+            data = asyncio.run(go())
+        except BaseException as error:
+            said = told(error, where, Path(os.environ["GATEBENCH_HOME"]))
+            if said is error:
+                raise
+            raise said from error
     if "error" in data:
         raise_as(data["error"], data["exit_code"])
     return data
 
 
 @contextmanager
-def prefect_at_hand() -> Iterator[None]:
-    """Before a flow: room for what it keeps, and the server of PREFECT_API_URL or one of our own while it runs.
+def prefect_at_hand() -> Iterator[str]:
+    """Before a flow: room for what it keeps, and the server of PREFECT_API_URL or one of our own while it runs; yields
+    where its API is.
 
     Prefect would start one by itself, but in our process group: Ctrl-C would end it together with us, and the run could
     never be marked as cancelled. Raises StorageError, and UsageError where no Prefect server can be had.
     """
-    from deployments.local import server, unused_port
+    from deployments.local import server_of_our_own
     from storage.disk import need_space
     from storage.errors import UsageError
 
@@ -111,18 +120,18 @@ def prefect_at_hand() -> Iterator[None]:
         from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
         with (
-            server(home, unused_port(), services=False) as env,
+            server_of_our_own(home) as env,
             temporary_settings(
                 {PREFECT_API_URL: env["PREFECT_API_URL"], PREFECT_API_AUTH_STRING: env.get("PREFECT_API_AUTH_STRING")}
             ),
         ):
             try:
-                yield
+                yield env["PREFECT_API_URL"]
             finally:
                 _send_the_rest()
         return
     try:
-        yield
+        yield os.environ["PREFECT_API_URL"]
     except RuntimeError as error:
         if "Failed to reach API" in str(error):
             where = os.environ["PREFECT_API_URL"]
