@@ -1,13 +1,27 @@
 """`gatebench compare`: targets side by side."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flows import cli_common as common
 from flows.cli_common import AllowHost, DryRun, Home, Json, Quiet, Strict
-from flows.cli_measure import finish, foretell, levels_of, toml
+from flows.cli_options import (
+    Blocks,
+    Junit,
+    KeyEnv,
+    Levels,
+    Model,
+    Requests,
+    Set,
+    Slos,
+    Stream,
+    Workload,
+    changes_of,
+    plan_path,
+    swept,
+)
+from flows.cli_perform import How, perform
 
 if TYPE_CHECKING:
     from config.forms import RivalForm
@@ -27,33 +41,27 @@ def compare(
     direct: Annotated[
         str | None, typer.Option(metavar="URL", help="The upstream itself: tells what the gateways add to it.")
     ] = None,
-    model: Annotated[str, typer.Option(help="Model to ask for.")] = "default",
+    model: Model = "default",
     candidate_model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Model to ask the candidates for, where it differs.")
     ] = None,
     direct_model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Model to ask the upstream for, where it differs.")
     ] = None,
-    requests: Annotated[int | None, typer.Option(help="Measured requests a level and target (1000).")] = None,
-    concurrency: Annotated[str | None, typer.Option(help="Levels, as in 1,10,50,100.")] = None,
-    blocks: Annotated[int | None, typer.Option(help="Passes over all levels (5); at least 3 to judge by.")] = None,
-    stream: Annotated[bool | None, typer.Option("--stream/--no-stream", help="Streamed answers (on).")] = None,
+    requests: Requests = None,
+    concurrency: Levels = None,
+    blocks: Blocks = None,
+    stream: Stream = None,
     control: Annotated[
         bool | None, typer.Option("--control/--no-control", help="Measure our own responder beside them (off).")
     ] = None,
     min_effect: Annotated[
         float | None, typer.Option(help="Exit 10 when a candidate's interval lies wholly above this share (0.03).")
     ] = None,
-    workload: Annotated[str, typer.Option(help="Parquet file or pinned name; absent: the built-in workload.")] = "",
-    slo: Annotated[
-        Urls, typer.Option("--slo", help="Objective, as in 'p95(latency){level=10} < 500ms'; repeatable.")
-    ] = None,
-    change: Annotated[
-        Urls, typer.Option("--set", metavar="A.B=C", help="Change the plan, as in judge.confirm=false; repeatable.")
-    ] = None,
-    api_key_env: Annotated[
-        str, typer.Option("--api-key-env", metavar="NAME", help="Environment variable that holds the key.")
-    ] = "GATEBENCH_API_KEY",
+    workload: Workload = "",
+    slo: Slos = None,
+    change: Set = None,
+    api_key_env: KeyEnv = "GATEBENCH_API_KEY",
     candidate_key_env: Annotated[
         str | None, typer.Option(metavar="NAME", help="That of the candidates, where it differs.")
     ] = None,
@@ -64,6 +72,7 @@ def compare(
     strict: Strict = False,
     allow_host: AllowHost = None,
     json: Json = None,
+    junit: Junit = None,
     quiet: Quiet = False,
     home: Home = None,
 ) -> int:
@@ -75,39 +84,32 @@ def compare(
     from config.forms import plan_of, rivals_of, sweep_parts
     from config.plan import load_plan
 
-    asked = {"requests": requests, "levels": levels_of(concurrency), "blocks": blocks, "stream": stream}
-    given = {key: value for key, value in asked.items() if value is not None}
-    effect = [] if min_effect is None else [f"judge.min_effect={min_effect}"]
+    given = swept(requests, concurrency, blocks, stream)
+    overrides = [*([] if min_effect is None else [f"judge.min_effect={min_effect}"]), *(change or [])]
     targets = _targets(baseline, candidate, direct, (model, candidate_model, direct_model))
     targets = _keys(targets, api_key_env, candidate_key_env, direct_key_env)
     parameters: dict[str, Any]
     if plan:
         _only_names(targets)
-        sure = [f"sweep.{key}={toml(value)}" for key, value in given.items()]
-        sure += [] if control is None else [f"control.enabled={toml(control)}"]
-        overrides = [*sure, *effect, *(change or [])]
+        sure = [] if control is None else changes_of("control", {"enabled": control})
+        overrides = [*changes_of("sweep", given), *sure, *overrides]
         chosen = rivals_of(load_plan(plan, overrides), names or [])
-        where = str(Path(plan).resolve()) if Path(plan).exists() else plan
-        parameters = {"targets": targets, "plan": where, "names": names or [], "overrides": overrides}
+        parameters = {"plan": plan_path(plan), "names": names or []}
     else:
         _need_two(targets, names)
         from config.forms import SweepForm, filled
 
         form = filled(SweepForm, **given, control=bool(control))
-        overrides = [*effect, *(change or [])]
         parts = {**sweep_parts(form), "workload": workload, "slos": slo or []}
         chosen = plan_of(targets, overrides, **parts)
-        parameters = {"targets": targets, "sweep": form, "workload": workload, "slos": slo or []}
-        parameters["overrides"] = overrides
-    foretell(chosen, settings, sweep=True, quiet=quiet)
-    if dry_run:
-        return 0
-    probed = common.reach(chosen, settings)
-    from flows.compare import compare as flow
-    from flows.outputs import compare_json
+        parameters = {"sweep": form, "workload": workload, "slos": slo or []}
 
-    data = common.run_flow(lambda: flow(**parameters, return_state=True), quiet, probed)
-    return finish(data, settings, compare_json, json, quiet, strict)
+    def call() -> Any:
+        from flows.compare import compare as flow
+
+        return flow(targets=targets, **parameters, overrides=overrides, return_state=True)
+
+    return perform(chosen, settings, How(json, junit, quiet, dry_run, strict), call, sweep=True)
 
 
 def _targets(

@@ -1,32 +1,41 @@
 """Commands that measure. Each is a Prefect flow run, so that history is one."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flows import cli_common as common
 from flows.cli_common import AllowHost, DryRun, Home, Json, Quiet, Strict
+from flows.cli_options import (
+    Blocks,
+    InFlight,
+    Junit,
+    KeyEnv,
+    Levels,
+    Model,
+    Name,
+    OnFull,
+    PlanFile,
+    Requests,
+    Sessions,
+    Set,
+    Slos,
+    Spin,
+    Stream,
+    TargetName,
+    Url,
+    Workload,
+    changes_of,
+    models_of,
+    need_url,
+    plan_path,
+    seconds,
+    swept,
+)
+from flows.cli_perform import How, finish, perform
 
 if TYPE_CHECKING:
-    from config.load import Load
     from config.plan import Plan
-    from config.settings import Settings
-
-Url = Annotated[str | None, typer.Option(help="OpenAI base URL, as in http://127.0.0.1:4000/v1.")]
-Model = Annotated[str, typer.Option(help="Model to ask for.")]
-PlanFile = Annotated[str | None, typer.Option("--plan", metavar="FILE", help="Take target and limits from a plan.")]
-TargetName = Annotated[str | None, typer.Option("--target", metavar="NAME", help="Which target of the plan.")]
-Slos = Annotated[list[str] | None, typer.Option("--slo", help="Objective, as in 'p95(latency) < 500ms'; repeatable.")]
-Workload = Annotated[str, typer.Option(help="Parquet file or pinned name; absent: the built-in workload.")]
-KeyEnv = Annotated[str, typer.Option("--api-key-env", metavar="NAME", help="Environment variable that holds the key.")]
-Sessions = Annotated[bool, typer.Option("--sessions", help="A turn waits for the end of the turn before it.")]
-InFlight = Annotated[int, typer.Option("--max-in-flight", help="Most requests under way at once.")]
-OnFull = Annotated[str, typer.Option("--on-full", metavar="WHAT", help="At --max-in-flight: queue, drop or abort.")]
-Spin = Annotated[bool, typer.Option("--spin", help="Spend a core on starting within microseconds.")]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change the plan, as in budget.usd=2; repeatable.")
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -46,6 +55,7 @@ def nightly(
     strict: Strict = False,
     allow_host: AllowHost = None,
     json: Json = None,
+    junit: Junit = None,
     quiet: Quiet = False,
     home: Home = None,
 ) -> int:
@@ -58,38 +68,35 @@ def nightly(
 
     chosen = load_plan(plan, change or [])
     chosen = chosen.only(target) if target else chosen
-    foretell(chosen, settings, sweep=True, replay=chosen.replay.enabled, quiet=quiet)
-    if dry_run:
-        return 0
-    probed = common.reach(chosen, settings)
-    from flows.nightly import nightly as flow
-    from flows.outputs import night_json
 
-    where = str(Path(plan).resolve()) if Path(plan).exists() else plan
-    data = common.run_flow(
-        lambda: flow(where, target or "", list(change or []), not trial, return_state=True), quiet, probed
-    )
-    return finish(data, settings, night_json, json, quiet, strict)
+    def call() -> Any:
+        from flows.nightly import nightly as flow
+
+        return flow(plan_path(plan), target or "", list(change or []), not trial, return_state=True)
+
+    how = How(json, junit, quiet, dry_run, strict)
+    return perform(chosen, settings, how, call, sweep=True, replay=chosen.replay.enabled)
 
 
 def sweep(
     url: Url = None,
     model: Model = "default",
-    requests: Annotated[int | None, typer.Option(help="Measured requests a level (1000).")] = None,
-    concurrency: Annotated[str | None, typer.Option(help="Levels, as in 1,10,50,100.")] = None,
-    blocks: Annotated[int | None, typer.Option(help="Passes over all levels (5).")] = None,
-    stream: Annotated[bool | None, typer.Option("--stream/--no-stream", help="Streamed answers (on).")] = None,
+    requests: Requests = None,
+    concurrency: Levels = None,
+    blocks: Blocks = None,
+    stream: Stream = None,
     control: Annotated[bool, typer.Option("--control/--no-control", help="Measure our responder beside it.")] = True,
     workload: Workload = "",
     slo: Slos = None,
     change: Set = None,
     plan: PlanFile = None,
     target: TargetName = None,
-    name: Annotated[str, typer.Option(help="Name of the target in tables.")] = "target",
+    name: Name = "target",
     api_key_env: KeyEnv = "GATEBENCH_API_KEY",
     dry_run: DryRun = False,
     allow_host: AllowHost = None,
     json: Json = None,
+    junit: Junit = None,
     quiet: Quiet = False,
     home: Home = None,
 ) -> int:
@@ -101,42 +108,32 @@ def sweep(
     from config.forms import SweepForm, TargetForm, plan_from, sweep_parts
     from config.plan import load_plan
 
-    asked: dict[str, Any] = {"requests": requests, "levels": levels_of(concurrency), "blocks": blocks, "stream": stream}
-    given = {key: value for key, value in asked.items() if value is not None}
-    overrides = [f"sweep.{key}={toml(value)}" for key, value in given.items()]
+    given = swept(requests, concurrency, blocks, stream)
+    overrides = list(change or [])
     form = TargetForm(name=target or name, url=url or "", model=model, api_key_env=api_key_env)
     if plan:
-        overrides += [f"control.enabled={toml(control)}"] if not control else []
-        overrides += change or []
+        overrides = [*changes_of("sweep", given), *([] if control else ["control.enabled=false"]), *overrides]
         chosen = _one_target(load_plan(plan, overrides), target)
         form = form.model_copy(update={"name": chosen.targets[0].name})
     else:
-        _need_url(url)
-        overrides = list(change or [])
+        need_url(url)
         parts = sweep_parts(SweepForm(**given, control=control))
         chosen = plan_from(form, overrides, **parts, workload=workload, slos=slo or [])
-    foretell(chosen, settings, sweep=True, quiet=quiet)
-    if dry_run:
-        return 0
-    probed = common.reach(chosen, settings)
-    from flows.outputs import sweep_json
-    from flows.sweep import sweep as flow
 
-    where = str(Path(plan).resolve()) if plan and Path(plan).exists() else plan or ""
-    data = common.run_flow(
-        lambda: flow(
+    def call() -> Any:
+        from flows.sweep import sweep as flow
+
+        return flow(
             target=form,
             sweep=SweepForm(**given, control=control),
             workload=workload,
             slos=list(slo or []),
-            plan=where,
+            plan=plan_path(plan) if plan else "",
             overrides=overrides,
             return_state=True,
-        ),
-        quiet,
-        probed,
-    )
-    return finish(data, settings, sweep_json, json, quiet)
+        )
+
+    return perform(chosen, settings, How(json, junit, quiet, dry_run), call, sweep=True)
 
 
 def replay(
@@ -160,11 +157,12 @@ def replay(
     ] = None,
     slo: Slos = None,
     change: Set = None,
-    name: Annotated[str, typer.Option(help="Name of the target in tables.")] = "target",
+    name: Name = "target",
     api_key_env: KeyEnv = "GATEBENCH_API_KEY",
     dry_run: DryRun = False,
     allow_host: AllowHost = None,
     json: Json = None,
+    junit: Junit = None,
     quiet: Quiet = False,
     home: Home = None,
 ) -> int:
@@ -175,43 +173,32 @@ def replay(
     settings = common.enter(home, allow_host)
     from config.forms import ReplayForm, TargetForm, filled, plan_from
 
-    _need_url(url)
-    models = dict(_pair(text) for text in map_model or [])
-    where = str(Path(workload).resolve()) if Path(workload).exists() else workload
-    form = TargetForm(name=name, url=url or "", model=model, api_key_env=api_key_env)
+    form = TargetForm(name=name, url=need_url(url), model=model, api_key_env=api_key_env)
+    models = models_of(map_model)
     parts = filled(
         ReplayForm,
-        workload=where,
+        workload=plan_path(workload),
         speed=speed,
         window=window,
-        max_idle_gap_s=_seconds(max_idle_gap),
+        max_idle_gap_s=seconds(max_idle_gap),
         scale=scale,
-        loop_s=_seconds(loop),
+        loop_s=seconds(loop),
         sessions=sessions,
         stress=stress,
         max_in_flight=max_in_flight,
         on_full=on_full,
         spin=spin,
     )
+    overrides, slos = list(change or []), list(slo or [])
     fields = parts.model_dump(exclude={"workload"})
-    chosen = plan_from(form, change or [], models=models, replay=fields, workload=where, slos=slo or [])
-    foretell(chosen, settings, replay=True, quiet=quiet)
-    if dry_run:
-        return 0
-    probed = common.reach(chosen, settings)
-    from flows.outputs import open_json
-    from flows.replay import replay as flow
-    from storage.records import Series
+    chosen = plan_from(form, overrides, models=models, replay=fields, workload=parts.workload, slos=slos)
 
-    given = {
-        "target": form,
-        "replay": parts,
-        "models": models,
-        "slos": list(slo or []),
-        "overrides": list(change or []),
-    }
-    data = common.run_flow(lambda: flow(**given, return_state=True), quiet, probed)
-    return finish(data, settings, lambda view: open_json(view, Series.REPLAY), json, quiet)
+    def call() -> Any:
+        from flows.replay import replay as flow
+
+        return flow(target=form, replay=parts, models=models, slos=slos, overrides=overrides, return_state=True)
+
+    return perform(chosen, settings, How(json, junit, quiet, dry_run), call, replay=True)
 
 
 def load(
@@ -240,11 +227,12 @@ def load(
     workload: Workload = "",
     slo: Slos = None,
     change: Set = None,
-    name: Annotated[str, typer.Option(help="Name of the target in tables.")] = "target",
+    name: Name = "target",
     api_key_env: KeyEnv = "GATEBENCH_API_KEY",
     dry_run: DryRun = False,
     allow_host: AllowHost = None,
     json: Json = None,
+    junit: Junit = None,
     quiet: Quiet = False,
     home: Home = None,
 ) -> int:
@@ -255,41 +243,31 @@ def load(
     settings = common.enter(home, allow_host)
     from config.forms import LoadForm, TargetForm, filled, load_from, plan_from
 
-    _need_url(url)
-    form = TargetForm(name=name, url=url or "", model=model, api_key_env=api_key_env)
+    form = TargetForm(name=name, url=need_url(url), model=model, api_key_env=api_key_env)
     parts = filled(
         LoadForm,
         rate_rps=rate,
-        duration_s=_seconds(duration),
+        duration_s=seconds(duration),
         arrivals=arrivals if not steps else "steps",
         cv=cv,
         to_rps=to_rate,
         steps=steps,
         sessions=sessions,
-        think_s=_seconds(think),
+        think_s=seconds(think),
         max_in_flight=max_in_flight,
         on_full=on_full,
         spin=spin,
         stream=stream,
     )
-    chosen = plan_from(form, change or [], workload=workload, slos=slo or [])
-    foretell(chosen, settings, load=load_from(parts), quiet=quiet)
-    if dry_run:
-        return 0
-    probed = common.reach(chosen, settings)
-    from flows.load import load as flow
-    from flows.outputs import open_json
-    from storage.records import Series
+    overrides, slos = list(change or []), list(slo or [])
+    chosen = plan_from(form, overrides, workload=workload, slos=slos)
 
-    given = {
-        "target": form,
-        "load": parts,
-        "workload": workload,
-        "slos": list(slo or []),
-        "overrides": list(change or []),
-    }
-    data = common.run_flow(lambda: flow(**given, return_state=True), quiet, probed)
-    return finish(data, settings, lambda view: open_json(view, Series.LOAD), json, quiet)
+    def call() -> Any:
+        from flows.load import load as flow
+
+        return flow(target=form, load=parts, workload=workload, slos=slos, overrides=overrides, return_state=True)
+
+    return perform(chosen, settings, How(json, junit, quiet, dry_run), call, load=load_from(parts))
 
 
 def quickstart(json: Json = None, quiet: Quiet = False, home: Home = None) -> int:
@@ -299,61 +277,12 @@ def quickstart(json: Json = None, quiet: Quiet = False, home: Home = None) -> in
     """
     settings = common.enter(home)
     common.quiet_prefect(settings.home_path)
-    from flows.outputs import night_json
     from flows.quickstart import quickstart as show
 
     with common.prefect_at_hand():
         data = show(settings, quiet)
-    finish(data, settings, night_json, json, quiet)
+    finish(data, settings, How(json, None, quiet))
     return 0 if data["verdict"] == "regressed" else 1
-
-
-def finish(
-    data: dict[str, Any], settings: "Settings", shape: Any, json: str | None, quiet: bool, strict: bool = False
-) -> int:
-    """Write what was asked for; the run's exit code."""
-    if json is not None:
-        from tasks.publish import view_of
-
-        common.write_json(json, shape(view_of(data["run_id"], settings)))
-    common.show_run(data["run_id"], settings, json_to=json, quiet=quiet)
-    code = int(data["exit_code"])
-    return 17 if strict and code == 0 and data["verdict"] == "inconclusive" else code
-
-
-def foretell(
-    plan: "Plan",
-    settings: "Settings",
-    *,
-    quiet: bool,
-    sweep: bool = False,
-    replay: bool = False,
-    load: "Load | None" = None,
-) -> None:
-    """Check hosts and workload, then say what it will cost, before anything is sent."""
-    common.quiet_prefect(settings.home_path)
-    from flows.forecast import afford, forecast
-    from flows.ground import check_hosts
-    from storage.store import Book
-    from tasks.characterise import resolve
-    from tasks.workload import trace
-    from tasks.workload.capture import capture as read_logs
-
-    check_hosts(plan, settings)
-    book = Book(settings.book_path, settings.book_wait_s)
-    if plan.capture.sources and not plan.workload and book.pinned(plan.name) is None:
-        workload = read_logs(plan.capture.sources, format=plan.capture.format).workload
-    else:
-        name = plan.workload or (plan.name if plan.capture.sources else "")
-        workload = trace.read(resolve(name, book, settings.workloads_path))
-    if replay and plan.replay.window:
-        workload = trace.window(workload, plan.replay.window)
-    cost = forecast(plan, workload.frame, sweep=sweep, replay=replay, load=load)
-    if not quiet:
-        typer.echo(f"this run: {cost.in_words()}", err=True)
-    for warning in afford(cost, plan.budget):
-        if not quiet:
-            typer.echo(warning, err=True)
 
 
 def _one_target(plan: "Plan", target: str | None) -> "Plan":
@@ -365,44 +294,3 @@ def _one_target(plan: "Plan", target: str | None) -> "Plan":
         names = ", ".join(t.name for t in plan.targets)
         raise UsageError(f"the plan has several targets ({names}); choose one with --target NAME")
     return plan
-
-
-def _need_url(url: str | None) -> None:
-    if url is None:
-        from storage.errors import UsageError
-
-        raise UsageError("which target? give --url http://HOST:PORT/v1, or --plan FILE")
-
-
-def _seconds(text: str) -> float | None:
-    """A time like 30s or 5m; empty: None."""
-    from tasks.workload.trace import parse_window
-
-    end = parse_window(text)[1] if text else None
-    return None if end is None else end / 1e9
-
-
-def levels_of(text: str | None) -> list[int] | None:
-    if text is None:
-        return None
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        from storage.errors import UsageError
-
-        raise UsageError(f"--concurrency {text}: write it like 1,10,50,100") from None
-
-
-def _pair(text: str) -> tuple[str, str]:
-    asked, sep, served = text.partition("=")
-    if not sep:
-        from storage.errors import UsageError
-
-        raise UsageError(f"--map-model {text}: write it like gpt-4o=small")
-    return asked, served
-
-
-def toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)

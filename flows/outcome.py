@@ -24,7 +24,7 @@ class Outcome:
 
 
 def exit_code(verdict: str | None, *, slo_broken: bool, stopped: bool, invalid: bool, nothing: bool) -> int:
-    """0 also for inconclusive; `--strict` makes that 17 (`flows.cli_measure`)."""
+    """0 also for inconclusive; `--strict` makes that 17 (`flows.cli_perform`)."""
     codes = set()
     if nothing:
         codes.add(14)

@@ -125,6 +125,14 @@ def ceiling_json(view: RunView, target: str) -> dict[str, Any] | None:
     }
 
 
+def run_json(view: RunView) -> dict[str, Any]:
+    """What the command that made a run writes of it."""
+    flow = view.run.flow
+    if flow in (Series.REPLAY, Series.LOAD):
+        return open_json(view, Series(flow))
+    return {"sweep": sweep_json, "compare": compare_json}.get(flow, night_json)(view)
+
+
 def _head(view: RunView, schema: str) -> dict[str, Any]:
     run = view.run
     target = run.plan["targets"][0]

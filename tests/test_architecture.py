@@ -18,7 +18,6 @@ LONGEST = 300
 LONGER = {
     "config/plan.py": "the whole plan, which is read as one page",
     "storage/records.py": "the nouns that everybody shares",
-    "flows/cli_measure.py": "the options of the measuring commands, which are mostly their help",
 }
 
 

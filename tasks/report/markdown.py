@@ -30,7 +30,7 @@ from tasks.report.view import RunView, changed, targets
 METRICS = ("latency_p50", "latency_p95", "latency_p99", "ttft_p95", *RATE_METRICS)
 PICTURES = 3
 
-__all__ = ["estimate_rows", "render_markdown"]
+__all__ = ["estimate_rows", "render_error", "render_markdown"]
 
 
 def render_markdown(view: RunView, charts: bool = True) -> str:
@@ -53,6 +53,11 @@ def render_markdown(view: RunView, charts: bool = True) -> str:
         parts += [_picture(chart) for chart in _charts(view)]
     parts.append(_where(view))
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def render_error(name: str, said: str) -> str:
+    """A run that ended without a result."""
+    return f"## gatebench {_safe(name)}: no result\n\n{_safe(said)}\n"
 
 
 def _pairs(view: RunView) -> list[str]:
