@@ -7,10 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from config.load import Arrivals, Load, make_load
 from config.plan import Plan, PlanError, make_plan, override
+from config.shapes import KEY_NAME, NAME, STEPS, STRESS, URL, WINDOW, Concurrency
 
 
-def _position(n: int) -> dict[str, Any]:
-    return {"position": n}
+def _position(n: int, **limits: Any) -> dict[str, Any]:
+    """Where a field stands, and what its text must look like."""
+    return {"position": n, **limits}
 
 
 class Form(BaseModel):
@@ -26,20 +28,25 @@ class TargetForm(Form):
     model_config = ConfigDict(title="Target")
 
     name: str = Field(
-        "target", title="Name", description="Short name for tables and charts", json_schema_extra=_position(1)
+        "target",
+        title="Name",
+        description="Short name for tables and charts",
+        json_schema_extra=_position(1, pattern=NAME),
     )
     url: str = Field(
         "http://127.0.0.1:4000/v1",
         title="URL",
         description="OpenAI base URL, ending in /v1",
-        json_schema_extra=_position(2),
+        json_schema_extra=_position(2, pattern=URL),
     )
-    model: str = Field("default", title="Model", description="Model to ask for", json_schema_extra=_position(3))
+    model: str = Field(
+        "default", title="Model", description="Model to ask for", json_schema_extra=_position(3, minLength=1)
+    )
     api_key_env: str = Field(
         "GATEBENCH_API_KEY",
         title="Key variable",
         description="Name of the worker's environment variable that holds the key; never the key itself",
-        json_schema_extra=_position(4),
+        json_schema_extra=_position(4, pattern=KEY_NAME),
     )
 
 
@@ -65,11 +72,11 @@ class SweepForm(Form):
 
     model_config = ConfigDict(title="Sweep")
 
-    levels: list[int] = Field(
+    levels: list[Concurrency] = Field(
         [1, 10, 50, 100],
         title="Levels",
         description="Concurrent requests, one entry a level",
-        json_schema_extra=_position(1),
+        json_schema_extra=_position(1, minItems=1, uniqueItems=True),
     )
     requests: int = Field(
         1000,
@@ -132,7 +139,10 @@ class ReplayForm(Form):
     )
     speed: float = Field(1.0, gt=0, title="Speed", description="2 plays twice as fast", json_schema_extra=_position(2))
     window: str = Field(
-        "", title="Window", description="Part to play, as in 0:10m; empty: all", json_schema_extra=_position(3)
+        "",
+        title="Window",
+        description="Part to play, as in 0:10m; empty: all",
+        json_schema_extra=_position(3, pattern=WINDOW),
     )
     max_idle_gap_s: float | None = Field(
         None,
@@ -165,7 +175,7 @@ class ReplayForm(Form):
         "",
         title="Stress",
         description="Load on top that is not judged, as in rate=50,from=1m,until=5m or concurrency=8; empty: none",
-        json_schema_extra=_position(8),
+        json_schema_extra=_position(8, pattern=STRESS),
     )
     max_in_flight: int = _in_flight(9)
     on_full: Literal["queue", "drop", "abort"] = _on_full(10)
@@ -199,7 +209,7 @@ class LoadForm(Form):
         "",
         title="Steps",
         description="Rate and time of each step, as in 10:30s, 50:1m; rate and duration are then not used",
-        json_schema_extra=_position(6),
+        json_schema_extra=_position(6, pattern=STEPS),
     )
     sessions: bool = Field(
         False,

@@ -8,6 +8,7 @@ from prefect.states import Failed
 from config.ceiling_form import CeilingForm, ceiling_parts
 from config.forms import SweepForm, TargetForm, plan_from
 from config.plan import PlanError, load_plan
+from config.shapes import Objective, Override
 from flows.line import run_line
 from flows.order import Order
 
@@ -18,9 +19,9 @@ async def ceiling(
     sweep: SweepForm = SweepForm(control=False),  # noqa: B008
     rates: CeilingForm = CeilingForm(),  # noqa: B008
     workload: str = "",
-    slos: list[str] = [],
+    slos: list[Objective] = [],
     plan: str = "",
-    overrides: list[str] = [],
+    overrides: list[Override] = [],
 ) -> State[Any]:
     """Find the highest rate that one target keeps up with, inside the objectives, and say what limits it.
 

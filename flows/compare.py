@@ -10,6 +10,7 @@ from prefect.states import Failed
 
 from config.forms import RIVALS, RivalForm, SweepForm, plan_of, rivals_of, sweep_parts
 from config.plan import PlanError, load_plan
+from config.shapes import Objective, Override
 from flows.line import run_line
 from flows.order import Order
 
@@ -29,10 +30,10 @@ async def compare(
     sweep: SweepForm = SweepForm(control=False),  # noqa: B008 - a frozen model
     min_effect: float = 0.03,
     workload: str = "",
-    slos: list[str] = [],
+    slos: list[Objective] = [],
     plan: str = "",
     names: list[str] = [],
-    overrides: list[str] = [],
+    overrides: list[Override] = [],
 ) -> State[Any]:
     """Measure targets straight after one another, block by block, and say how far each is from the first.
 

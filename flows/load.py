@@ -7,6 +7,7 @@ from prefect.states import Failed
 
 from config.forms import LoadForm, TargetForm, load_from, plan_from
 from config.plan import PlanError
+from config.shapes import Objective, Override
 from flows.line import run_line
 from flows.order import Order
 
@@ -16,8 +17,8 @@ async def load(
     target: TargetForm = TargetForm(),  # noqa: B008 - a frozen model
     load: LoadForm = LoadForm(),  # noqa: B008
     workload: str = "",
-    slos: list[str] = [],
-    overrides: list[str] = [],
+    slos: list[Objective] = [],
+    overrides: list[Override] = [],
 ) -> State[Any]:
     """Send requests at a rate, whatever the target does.
 

@@ -8,6 +8,7 @@ from prefect.runtime import flow_run
 from prefect.states import Failed
 
 from config.plan import PlanError, load_plan
+from config.shapes import Override
 from flows.line import run_line
 from flows.order import Order
 
@@ -20,7 +21,7 @@ def _run_name() -> str:
 
 @flow(name="nightly", flow_run_name=_run_name, timeout_seconds=6 * 3600)
 async def nightly(
-    plan: str = "nightly", target: str = "", overrides: list[str] = [], scheduled: bool = True
+    plan: str = "nightly", target: str = "", overrides: list[Override] = [], scheduled: bool = True
 ) -> State[Any]:
     """Measure a plan's targets as every night, and judge them against the accepted nights.
 

@@ -7,6 +7,7 @@ from prefect.states import Failed
 
 from config.forms import ReplayForm, TargetForm, plan_from
 from config.plan import PlanError, load_plan
+from config.shapes import Objective, Override
 from flows.line import run_line
 from flows.order import Order
 
@@ -16,9 +17,9 @@ async def replay(
     target: TargetForm = TargetForm(),  # noqa: B008 - a frozen model
     replay: ReplayForm = ReplayForm(),  # noqa: B008
     models: dict[str, str] = {},
-    slos: list[str] = [],
+    slos: list[Objective] = [],
     plan: str = "",
-    overrides: list[str] = [],
+    overrides: list[Override] = [],
 ) -> State[Any]:
     """Play a captured workload against one target, every request at its recorded time.
 

@@ -7,6 +7,7 @@ from prefect.states import Failed
 
 from config.forms import SweepForm, TargetForm, plan_from, sweep_parts
 from config.plan import PlanError, load_plan
+from config.shapes import Objective, Override
 from flows.line import run_line
 from flows.order import Order
 
@@ -16,9 +17,9 @@ async def sweep(
     target: TargetForm = TargetForm(),  # noqa: B008 - a frozen model
     sweep: SweepForm = SweepForm(),  # noqa: B008
     workload: str = "",
-    slos: list[str] = [],
+    slos: list[Objective] = [],
     plan: str = "",
-    overrides: list[str] = [],
+    overrides: list[Override] = [],
 ) -> State[Any]:
     """Measure one target at several levels of concurrency and find its throughput ceiling.
 
