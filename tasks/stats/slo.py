@@ -1,6 +1,6 @@
 """Objectives against estimates. No data never passes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from storage.records import CONTROL, Attempt, Cell, Estimate, Series, Slo, SloResult
 
@@ -28,6 +28,17 @@ def check(slos: Sequence[Slo], cells: Sequence[Cell]) -> list[SloResult]:
                     )
                 )
     return found
+
+
+def broken(slos: Sequence[Slo], estimates: Mapping[str, Estimate], series: str) -> list[str]:
+    """Which unscoped objectives the estimates of one trial do not keep, in words. No data keeps none."""
+    lost = []
+    for slo in slos:
+        estimate = next((estimates[name] for name in _metrics(slo, series) if name in estimates), None)
+        if slo.level is None and _ok(slo, estimate) is not True:
+            measured = "nothing to judge it by" if estimate is None else f"measured {estimate.point * 1e3:,.3g} ms"
+            lost.append(f"{slo.text}: {measured}")
+    return lost
 
 
 def _metrics(slo: Slo, series: str) -> list[str]:
