@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import duckdb
 import polars as pl
 
-from storage import answers, comparisons, memory, notes, results, runs, segments
+from storage import answers, comparisons, memory, notes, results, runs, segments, sustained
 from storage.connection import Connection
 from storage.memory import BaselineEntry
 from storage.notes import AlertRow, WorkloadRow
@@ -26,6 +26,7 @@ from storage.records import (
     LogFile,
     Run,
     SloResult,
+    Sustained,
     Verdict,
 )
 from storage.segments import Segment
@@ -158,6 +159,12 @@ class Book:
 
     def comparisons(self, run_id: str) -> list[Comparison]:
         return self._do(lambda con: comparisons.get_comparisons(con, run_id))
+
+    def add_sustained(self, run_id: str, found: Sequence[Sustained]) -> None:
+        self._do(lambda con: sustained.put_sustained(con, run_id, found))
+
+    def sustained(self, run_id: str) -> list[Sustained]:
+        return self._do(lambda con: sustained.get_sustained(con, run_id))
 
     # beside the results
 
