@@ -74,24 +74,24 @@ def reach(plan: "Plan", settings: "Settings") -> "Headers":
 def run_flow(call: Callable[[], Awaitable[Any]], quiet: bool, probed: "Headers | None" = None) -> dict[str, Any]:
     """Run a flow that returns a State; its data, with `exit_code`. A failed flow raises what it says, and anything that
     the world did to it (a Prefect server that went away, a full disk) is a GatebenchError, see `flows.crossing`."""
+    from flows import stopping
     from flows.crossing import told
     from flows.ground import PROBED
     from flows.listen import LISTENER
     from flows.terminal import Terminal
 
     async def go() -> dict[str, Any]:
-        with Terminal(quiet) as terminal:
-            LISTENER.set(terminal)
-            PROBED.set(probed)
-            state = await call()
-            data = await state.aresult(raise_on_failure=False)
+        LISTENER.set(terminal)
+        PROBED.set(probed)
+        state = await call()
+        data = await state.aresult(raise_on_failure=False)
         if isinstance(data, BaseException):
             raise data
         return dict(data)
 
-    with prefect_at_hand() as where:
+    with prefect_at_hand() as where, Terminal(quiet) as terminal:
         try:
-            data = asyncio.run(go())
+            data = stopping.run(go(), terminal)
         except BaseException as error:
             said = told(error, where, Path(os.environ["GATEBENCH_HOME"]))
             if said is error:

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 
-from flows.listen import progress, say
+from flows.listen import LISTENER, Under, say
+from flows.pace import seconds_left, seconds_of
 from flows.specs import Setting, null_spec
 from flows.spending import Spending
 from storage.errors import NothingMeasured
@@ -54,21 +56,21 @@ class Legs:
         self._total += len(specs)
         named = f"Legs of {self.setting.run_id}"
         artifact = await acreate_progress_artifact(0.0, key="gatebench-progress", description=named)
-        for spec in specs:
+        for place, spec in enumerate(specs):
             if self.stopped() is not None:
                 return
             self._used_up = self._spending.used_up()
             if self._used_up is not None:
                 say(f"{self._used_up}: {self._total - len(self.all)} of {self._total} legs are left out")
                 return
-            await self._one(spec)
+            await self._one(spec, specs[place:])
             done = len(self.all)
             if done % max(1, self._total // 10) == 0 or done == self._total:
                 await aupdate_progress_artifact(artifact, progress=100.0 * done / self._total)
 
-    async def _one(self, spec: LegSpec) -> None:
+    async def _one(self, spec: LegSpec, coming: Sequence[LegSpec]) -> None:
         label, ready = label_of(spec), self._ready(spec)
-        progress(len(self.all), self._total, label)
+        LISTENER.get().begin(self._under(ready, label, coming))
         leg = await measure(label, ready)
         if len(leg.workers) > 1 and not any(len(one.workers) > 1 for one in self.all):
             say(f"{label}: sent by {len(leg.workers)} workers: {', '.join(one.name for one in leg.workers)}")
@@ -76,9 +78,14 @@ class Legs:
         self._spending.add(leg, ready.budget)
         if leg.stopped == "budget" and leg.target != CONTROL:
             self._used_up = self._spending.used_up()  # says the plan's limit, the leg only what was left of it
-        progress(len(self.all), self._total, label)
+        LISTENER.get().end(len(self.all), self._total)
         if leg.reasons:
             say(f"{label}: {leg.validity}: {'; '.join(leg.reasons)}")
+
+    def _under(self, spec: LegSpec, label: str, coming: Sequence[LegSpec]) -> Under:
+        seconds, left_s = seconds_of(spec, self.all), seconds_left(coming, self.all)
+        folder = Path(spec.folder)
+        return Under(label, len(self.all) + 1, self._total, folder, spec.requests, seconds, left_s)
 
     def _ready(self, spec: LegSpec) -> LegSpec:
         """With its ceiling and what is left of the budget."""

@@ -1,21 +1,41 @@
 """Who hears how a run goes: the run's log in Prefect, and a terminal where there is one."""
 
 from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from prefect import get_run_logger
 
 
+@dataclass(frozen=True, slots=True)
+class Under:
+    """A leg that begins now. `seconds`: how long it will probably take, `left_s`: it and all that come after it; None:
+    nobody can tell yet."""
+
+    label: str
+    number: int  # from 1
+    total: int
+    folder: Path
+    requests: int  # measured; 0: as many as its schedule holds
+    seconds: float | None
+    left_s: float | None
+
+
 class Listener(Protocol):
     def say(self, text: str) -> None: ...
-    def progress(self, done: int, total: int, label: str) -> None: ...
+    def begin(self, leg: Under) -> None: ...
+    def end(self, done: int, total: int) -> None: ...
 
 
 class Silence:
     def say(self, text: str) -> None:
         return None
 
-    def progress(self, done: int, total: int, label: str) -> None:
+    def begin(self, leg: Under) -> None:
+        return None
+
+    def end(self, done: int, total: int) -> None:
         return None
 
 
@@ -26,7 +46,3 @@ def say(text: str) -> None:
     """One line of the story: to the run's log and to whoever listens."""
     get_run_logger().info("%s", text)
     LISTENER.get().say(text)
-
-
-def progress(done: int, total: int, label: str) -> None:
-    LISTENER.get().progress(done, total, label)

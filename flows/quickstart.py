@@ -1,6 +1,5 @@
 """The product in a few minutes: a simulator, the sample log, quick nights, and a last night that is slower."""
 
-import asyncio
 import json
 import os
 import threading
@@ -14,6 +13,7 @@ from prefect import State
 
 import config
 from config.settings import Settings
+from flows import stopping
 from flows.cli_common import raise_as
 from flows.listen import LISTENER
 from flows.nightly import nightly
@@ -41,7 +41,7 @@ def quickstart(settings: Settings, quiet: bool) -> dict[str, Any]:
             "targets.0.models={}",
             f"capture.sources={[str(SAMPLE)]}",
         ]
-        return asyncio.run(_nights(simulator, terminal, changes, settings))
+        return stopping.run(_nights(simulator, terminal, changes, settings), terminal)
 
 
 @contextmanager

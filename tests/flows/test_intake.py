@@ -10,7 +10,7 @@ from prefect.logging import disable_run_logger
 
 from config.plan import Plan
 from flows.intake import take_in
-from flows.listen import LISTENER
+from flows.listen import LISTENER, Under
 from storage.errors import UsageError
 from storage.store import Book
 from tasks.capture import CapturedFile, capture_to
@@ -56,8 +56,11 @@ class Said:
     def say(self, text: str) -> None:
         self.lines.append(text)
 
-    def progress(self, done: int, total: int, label: str) -> None:
-        """Nothing of it is looked at."""
+    def begin(self, leg: Under) -> None:
+        """No leg is measured here."""
+
+    def end(self, done: int, total: int) -> None:
+        """No leg is measured here."""
 
 
 @pytest.fixture
