@@ -17,6 +17,7 @@ from config.settings import Settings
 from flows import wording
 from flows.forecast import afford, forecast
 from flows.ground import PROBED, alive, check_hosts, only_one, probe_all
+from flows.hush import hush
 from flows.instruments import instruments
 from flows.intake import take_in
 from flows.legs import Legs
@@ -56,6 +57,7 @@ async def run_line(order: Order) -> State[Any]:
 
     The state's data is an Outcome, as a dict. Cancelling keeps what is on disk and marks the run.
     """
+    hush()
     settings = Settings()
     order = replace(order, plan=order.plan.here(settings.timeouts))
     try:

@@ -7,6 +7,7 @@ from typing import Any
 
 from prefect import task
 from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact, acreate_table_artifact
+from prefect.events import emit_event
 
 from config.plan import Plan
 from config.settings import Settings
@@ -15,6 +16,7 @@ from storage.errors import UsageError
 from storage.files import RunFiles
 from storage.store import Book
 from tasks.characterise import characterise_file
+from tasks.report.events import events_of
 from tasks.report.figures import main_verdict
 from tasks.report.html import render_html
 from tasks.report.markdown import estimate_rows, render_markdown
@@ -90,14 +92,18 @@ async def report(run_id: str) -> str:
     name="publish", task_run_name="publish artifacts", retries=2, retry_delay_seconds=[2, 10], retry_jitter_factor=0.5
 )
 async def publish(run_id: str) -> None:
-    """Markdown with charts, the table of estimates and a link to the report, on the run's page."""
-    view = await asyncio.to_thread(view_with_trends, run_id, Settings())
+    """Markdown with charts, the table of estimates and a link to the report, on the run's page; and the run's events."""
+    settings = Settings()
+    view = await asyncio.to_thread(view_with_trends, run_id, settings)
     text = await asyncio.to_thread(render_markdown, view)
     await acreate_markdown_artifact(text, key="gatebench-verdict", description=f"Verdict of {run_id}")
     await acreate_table_artifact(estimate_rows(view), key="gatebench-estimates", description="Estimates with intervals")
     if view.run.report is not None:
         link = Path(view.run.report).as_uri()
         await acreate_link_artifact(link, link_text="The full report (a file on the worker)", key="gatebench-report")
+    changes = await asyncio.to_thread(Book(settings.book_path, settings.book_wait_s).watch.changes, run_id=run_id)
+    for event in events_of(view, changes):
+        emit_event(event.name, event.resource, payload=event.payload, id=event.id)
 
 
 def plan_of(run_id: str, settings: Settings) -> Plan:
