@@ -48,6 +48,7 @@ def view_of(run_id: str, settings: Settings) -> RunView:
         comparisons=book.comparisons(run.run_id),
         incidents=[i for s in found for i in book.watch.open_in(s.segment_id, run.run_id)],
         fidelity=RunFiles(settings.runs_path, run.run_id).read_fidelity(),
+        undelivered=[row.error for row in book.alerts(run.run_id)[-1:] if row.error is not None],
         baseline_runs=sorted({r for s in found for r in book.baseline_runs(s.segment_id)} - {run.run_id}),
     )
 
@@ -92,7 +93,7 @@ async def report(run_id: str) -> str:
     name="publish", task_run_name="publish artifacts", retries=2, retry_delay_seconds=[2, 10], retry_jitter_factor=0.5
 )
 async def publish(run_id: str) -> None:
-    """Markdown with charts, the table of estimates and a link to the report, on the run's page; and the run's events."""
+    """Markdown with charts, the table of estimates, a link to the report, on the run's page; and the run's events."""
     settings = Settings()
     view = await asyncio.to_thread(view_with_trends, run_id, settings)
     text = await asyncio.to_thread(render_markdown, view)
