@@ -146,7 +146,7 @@ def _head(view: RunView, schema: str) -> dict[str, Any]:
         "headline": headline(view),
         "instrument": _instrument(view),
         "cost": cost_json(view),
-        "warnings": [*unfair_lines(view), *blind_lines(view)],
+        "warnings": [*unfair_lines(view), *blind_lines(view), *(f"alert: {line}" for line in view.undelivered)],
         "fingerprint": {"digest": run.fingerprint} | {name: run.environment.get(name) for name in FACTS},
         "workload_id": run.workload_id,
         "fidelity": view.fidelity,

@@ -2,40 +2,66 @@
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import apprise
 
 from tasks.alerts.message import Message
 
 SCHEME = re.compile(r"^[a-z][a-z0-9+.-]{0,30}$", re.IGNORECASE)
+PAUSES_S = (2.0, 10.0)  # between the three attempts
 LOGGERS = ("apprise", "urllib3.connectionpool", "urllib3.util.retry")
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """`channel`: the scheme alone, as in `slack`; `error` None: delivered."""
+    """`channel`: the scheme alone, as in `slack`; `error` None: delivered; `attempts`: how often it was tried."""
 
     channel: str
     ok: bool
     error: str | None
+    attempts: int = 1
 
 
-def send(urls: Sequence[str], message: Message) -> list[Delivery]:
-    """One delivery a channel, in the order given. A channel that fails is reported, never raised: the verdict stands
-    whether anybody hears of it or not."""
-    return [_send_one(url, message) for url in urls]
+def send(
+    urls: Sequence[str],
+    message: Message,
+    pauses_s: Sequence[float] = PAUSES_S,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[Delivery]:
+    """One delivery a channel, in the order given. Those that fail are tried once more after each pause, the others are
+    not: who took a message does not get it twice. A channel that still fails is reported, never raised: the verdict
+    stands whether anybody hears of it or not."""
+    boxes = [_box(url) for url in urls]
+    found = [_send_one(box, scheme(url), message) for box, url in zip(boxes, urls, strict=True)]
+    for pause in pauses_s:
+        again = [k for k, one in enumerate(found) if not one.ok and boxes[k] is not None]
+        if not again:
+            break
+        sleep(pause)
+        for k in again:
+            found[k] = replace(_send_one(boxes[k], found[k].channel, message), attempts=found[k].attempts + 1)
+    return found
 
 
-def _send_one(url: str, message: Message) -> Delivery:
-    channel = scheme(url)
+def _box(url: str) -> "apprise.Apprise | None":
+    """None: no address that Apprise knows, which waiting does not mend."""
     try:
         with _silent():
             box = apprise.Apprise()
-            if not box.add(url):
-                return Delivery(channel, False, f"not an address that Apprise knows ({channel}://…)")
+            return box if box.add(url) else None
+    except Exception:  # whatever a plugin raises of an address that it cannot read
+        return None
+
+
+def _send_one(box: "apprise.Apprise | None", channel: str, message: Message) -> Delivery:
+    if box is None:
+        return Delivery(channel, False, f"not an address that Apprise knows ({channel}://…)")
+    try:
+        with _silent():
             sent = box.notify(
                 title=message.title,
                 body=message.body,

@@ -17,6 +17,7 @@ KINDS = {
     "slo": "objective broken",
     "invalid": "invalid measurement",
     "fixed": "fixed",
+    "kept": "objective kept again",
     "improved": "improved, the new normal",
 }
 # Key shapes: a prefix that services use, a bearer token, a JSON web token, user and password in a URL.
@@ -47,14 +48,16 @@ def compose(
     show: str,
     report: str | None = None,
     incidents: Sequence[str] = (),
+    kept: Sequence[str] = (),
 ) -> Message:
-    """`kinds` from `should_alert`; `regressed`, `objectives`, `incidents` (what became of them): one sentence each;
-    `since`: the first night it was seen, None: this one; `against`: the runs compared with, oldest first; `show`: the
-    command."""
+    """`kinds` from `should_alert`; `regressed`, `objectives`, `incidents` (what became of them), `kept` (objectives,
+    again): one sentence each; `since`: the first night it was seen, None: this one; `against`: the runs compared with,
+    oldest first; `show`: the command."""
     title = f"gatebench: {plan} {' and '.join(KINDS[kind] for kind in kinds)}"
     parts = [clean(headline)]
     parts += _group("Regressed", regressed) + _group("Objectives broken", objectives)
-    parts += ["\n".join(clean(line) for line in incidents[:MOST_LINES])] if incidents else []
+    for lines in (incidents, [f"Kept again: {line}" for line in kept]):
+        parts += ["\n".join(clean(line) for line in lines[:MOST_LINES])] if lines else []
     facts = [f"Since: {clean(since) if since else f'tonight, {clean(started_at)}'}"]
     if against:
         facts.append(f"Against: {_nights(against)}")

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from storage.records import RunStatus, SloResult, Word
 
-KINDS = ("failed", "regressed", "slo", "invalid", "fixed", "improved")  # the order in which a message names them
+KINDS = ("failed", "regressed", "slo", "invalid", "fixed", "kept", "improved")  # in which order a message names them
 NEWS = frozenset({"opened", "joined", "grew"})  # of an incident, each told once
 
 
@@ -15,9 +15,12 @@ def should_alert(
     status: str,
     slo_results: Sequence[SloResult] = (),
     changes: Collection[str] | None = None,
+    mended: Sequence[SloResult] = (),
 ) -> list[str]:
     """The kinds among `on` that this run is, the gravest first; empty: no message. `slo` is a broken objective, or one
-    with nothing to judge it by, which never passes.
+    with nothing to judge it by, which never passes. `slo_results` and `mended` are those that are news (`slo_news`);
+    whoever hears that one is broken hears that it is kept again. A failed or an invalid night is told every time, for
+    nobody watches meanwhile.
 
     `changes`: what the night did to incidents (`Change.action`): a regression is told when it opens one or makes it
     worse, not again every night; whoever hears of it hears of its end (`fixed`) and of a new normal (`improved`) too.
@@ -29,7 +32,22 @@ def should_alert(
         "slo": any(result.ok is not True for result in slo_results),
         "invalid": verdict == Word.INVALID,
         "fixed": changes is not None and "fixed" in changes,
+        "kept": bool(mended),
         "improved": changes is not None and "new_normal" in changes,
     }
-    asked = {*on, *(("fixed", "improved") if "regressed" in on else ())}
+    asked = {*on, *(("fixed", "improved") if "regressed" in on else ()), *(("kept",) if "slo" in on else ())}
     return [kind for kind in KINDS if kind in asked and is_so[kind]]
+
+
+def slo_news(
+    results: Sequence[SloResult], before: Sequence[SloResult] | None
+) -> tuple[list[SloResult], list[SloResult]]:
+    """(broken now and not the night before, broken then and kept now). `before` None: no night that was told of, so
+    everything that is broken is news."""
+
+    def place(result: SloResult) -> tuple[str, str, str, int]:
+        return result.slo.text, result.target, result.series, result.level
+
+    was_broken = {place(result) for result in before or () if result.ok is not True}
+    broken = [r for r in results if r.ok is not True and place(r) not in was_broken]
+    return broken, [r for r in results if r.ok is True and place(r) in was_broken]

@@ -109,6 +109,7 @@ def _facts(view: RunView) -> str:
         lines.append(f"- instrument: {instrument}")
     lines += [f"- instrument: {_safe(line)}" for line in blind_lines(view)]
     lines += [f"- {_safe(line)}" for line in truth_lines(view)]
+    lines += [f"- alert that did not get through: {_safe(line)}" for line in view.undelivered]
     if view.baseline_runs:
         lines.append(f"- compared with {len(view.baseline_runs)} runs")
     return "\n".join(lines)

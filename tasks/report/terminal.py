@@ -131,6 +131,8 @@ def _facts(view: RunView, console: Console) -> None:
         table.add_row("fidelity", Text(plain(line)))
     for line in incident_lines(view):
         table.add_row("incident", Text(plain(line)))
+    for line in view.undelivered:
+        table.add_row("alert", Text(plain(f"did not get through: {line}"), style="yellow"))
     worst, _ = validity([leg for leg in view.legs if leg.target in targets(view)])
     table.add_row("validity", _word(worst))
     table.add_row("show", Text(show_command(view.run)))

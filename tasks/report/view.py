@@ -53,6 +53,7 @@ class RunView:
     comparisons: list[Comparison] = field(default_factory=list)  # of targets side by side, the judged ones first
     fidelity: list[dict[str, Any]] = field(default_factory=list)  # reports as `fidelity.json` of the run has them
     incidents: list[Incident] = field(default_factory=list)  # open in the run's segments, or closed by it
+    undelivered: list[str] = field(default_factory=list)  # channels that did not take the run's alert, and why
     trends: list[Line] = field(default_factory=list)  # up to this run: the numbers that a page draws over the nights
 
 
