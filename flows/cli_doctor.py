@@ -71,7 +71,7 @@ def findings(settings: "Settings", seconds: float) -> "list[Finding]":
         _book(settings),
         *packages.pins(_requirements(), _installed),
     ]
-    return found + _server()
+    return found + _server(home)
 
 
 def _watch(seconds: float, cores: float) -> "tuple[Share | None, float | None]":
@@ -189,13 +189,16 @@ def _installed(name: str) -> str | None:
         return None
 
 
-def _server() -> "list[Finding]":
+def _server(home: Path) -> "list[Finding]":
     from urllib.parse import urlsplit
 
     from config.settings import is_loopback
+    from deployments.local import sign_in
     from tasks.doctor.server import server
 
     url = os.environ.get("PREFECT_API_URL")
+    if url:
+        sign_in(home, url)
     seen = asyncio.run(_ask(url)) if url else None
     return server(seen, _installed("prefect"), is_loopback(urlsplit(url or "").hostname or ""))
 
