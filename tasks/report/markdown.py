@@ -14,12 +14,13 @@ from tasks.report.money import cost_words, model_rows
 from tasks.report.record import show_command
 from tasks.report.side_by_side import OVERHEAD, pair_tables, side_rows
 from tasks.report.tables import (
-    RATE_METRICS,
+    LEADING_METRICS,
     ChangeRow,
     LevelRow,
     Number,
     change_rows,
     estimate_rows,
+    failed_words,
     level_rows,
     present,
     slo_rows,
@@ -27,7 +28,6 @@ from tasks.report.tables import (
 from tasks.report.truth import truth_lines
 from tasks.report.view import RunView, changed, targets
 
-METRICS = ("latency_p50", "latency_p95", "latency_p99", "ttft_p95", *RATE_METRICS)
 PICTURES = 3
 
 __all__ = ["estimate_rows", "render_error", "render_markdown"]
@@ -45,7 +45,7 @@ def render_markdown(view: RunView, charts: bool = True) -> str:
         rows = [[r.text, r.word, r.measured, f"{r.target} {r.place}"] for r in objectives]
         parts += ["### Objectives", _table(["objective", "result", "measured", "where"], rows)]
     for target in targets(view):
-        columns = present(view, target, METRICS)
+        columns = present(view, target, LEADING_METRICS)
         if columns:
             parts += [f"### Measured: {_safe(target)}", _levels(columns, level_rows(view, target, columns))]
     parts += [_gateway(view), _cost(view)]
@@ -124,14 +124,8 @@ def _changes(rows: list[ChangeRow], *, several: bool) -> str:
 
 
 def _levels(metrics: tuple[str, ...], rows: list[LevelRow]) -> str:
-    heads = ["load", *(metric_words(metric) for metric in metrics), "requests", "failed", "floor", "used", "validity"]
-    cells = [
-        [
-            *(row.place, *(_number(n) for n in row.numbers), f"{row.requests:,}", f"{row.failed:,}"),
-            *(_number(row.floor), row.used, row.validity),
-        ]
-        for row in rows
-    ]
+    heads = ["load", *(metric_words(metric) for metric in metrics), "failed", "validity"]
+    cells = [[row.place, *(_number(n) for n in row.numbers), failed_words(row), row.validity] for row in rows]
     return _table(heads, cells)
 
 

@@ -40,6 +40,7 @@ LEVEL_METRICS = (
     "response_p99",
 )
 STREAM_METRICS = ("ttft_p50", "ttft_p95", "tpot_p50", "tpot_p95", "itl_p50", "itl_p95", "itl_p99")
+LEADING_METRICS = ("latency_p50", "latency_p95", "latency_p99", "ttft_p95", "throughput", "goodput")
 RATE_METRICS = ("throughput", "goodput", "output_tokens_per_s", "errors")
 
 
@@ -128,16 +129,21 @@ def quiet(view: RunView) -> list[Verdict]:
 
 
 def estimate_rows(view: RunView) -> list[dict[str, Any]]:
-    """One row a level for a table artifact: plain strings and numbers, intervals in the cell."""
+    """One row a level for a table artifact, no wider than a page of Prefect: intervals in the cell."""
+    several = len(targets(view)) > 1
     rows = []
     for target in targets(view):
-        metrics = present(view, target, (*LEVEL_METRICS, "ttft_p95", *RATE_METRICS))
+        metrics = present(view, target, LEADING_METRICS)
         for row in level_rows(view, target, metrics):
             cells = {metric_words(metric): _joined(n) for metric, n in zip(metrics, row.numbers, strict=True)}
-            head = {"target": target, "load": row.place, "requests": row.requests, "failed": row.failed}
-            tail = {"instrument floor": _joined(row.floor), "instrument used": row.used, "validity": row.validity}
-            rows.append({**head, **cells, **tail})
+            head = {"target": target} if several else {}
+            rows.append({**head, "load": row.place, **cells, "failed": failed_words(row), "validity": row.validity})
     return rows
+
+
+def failed_words(row: LevelRow) -> str:
+    """`3 of 1,000`."""
+    return f"{row.failed:,} of {row.requests:,}"
 
 
 def _joined(n: Number) -> str:
