@@ -164,7 +164,9 @@ class Ceiling(Part):
     start_rps: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="Begin here, not at the sweep's ceiling"
     )
-    max_rps: float | None = Field(None, gt=0, allow_inf_nan=False, description="Never try more; absent: a tenth beyond")
+    max_rps: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Never try more; absent: a tenth beyond what the sweep reached"
+    )
     tolerance: float = Field(0.02, ge=0.005, le=0.5, description="Share by which a rate not kept up with lies above")
     achieved: float = Field(0.98, gt=0.5, lt=1, description="Share of the offered rate that must be finished")
     errors: float = Field(0.01, ge=0, lt=1, description="Share of requests that may fail, where no objective says")
@@ -176,6 +178,8 @@ class Ceiling(Part):
     def _order(self) -> "Ceiling":
         if self.start_rps is not None and self.max_rps is not None and self.start_rps > self.max_rps:
             raise ValueError(f"start_rps ({self.start_rps:g}) lies above max_rps ({self.max_rps:g})")
+        if self.start_rps is not None and self.max_rps is None:
+            raise ValueError("start_rps is tried without a sweep before it, so max_rps must say how far to go")
         return self
 
 

@@ -13,6 +13,7 @@ from storage.records import price_of
 
 DEFAULT_LATENCY_S = 1.0
 DEFAULT_TOKENS = 64
+RATES = 8  # that a search for the ceiling tries, as a rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,9 @@ class Forecast:
         )
 
 
-def forecast(plan: Plan, workload: pl.DataFrame, *, sweep: bool, replay: bool, load: Load | None = None) -> Forecast:
+def forecast(
+    plan: Plan, workload: pl.DataFrame, *, sweep: bool, replay: bool, load: Load | None = None, ceiling: bool = False
+) -> Forecast:
     """`workload` has the columns of an arrival. A confirm, should there be one, comes on top."""
     count = workload.height
     known = workload["duration_ns"].drop_nulls()
@@ -62,6 +65,10 @@ def forecast(plan: Plan, workload: pl.DataFrame, *, sweep: bool, replay: bool, l
             surplus = level + (level - 1)  # each user's warm-up, and what is in flight when the last measured one ends
             requests += plan.sweep.requests + surplus * plan.sweep.blocks
             seconds += (plan.sweep.requests / level + 2 * plan.sweep.blocks) * latency
+    if ceiling:
+        tried, length = _rates(plan, latency)
+        requests += tried
+        seconds += length
     seconds, certain = seconds * len(plan.targets), certain * len(plan.targets)
     if sweep and plan.control.enabled:
         service = plan.control.service_ms / 1e3
@@ -110,6 +117,16 @@ def afford(cost: Forecast, budget: Budget) -> list[str]:
             )
         warnings.append(f"{said}: it will be stopped there")
     return warnings
+
+
+def _rates(plan: Plan, latency_s: float) -> tuple[int, float]:
+    """(requests, seconds) of a search for the ceiling: RATES trials near what the top level can finish at most."""
+    asked = plan.ceiling
+    most = max(plan.sweep.levels) / latency_s if asked.max_rps is None else asked.max_rps
+    seconds = max(asked.duration_s, asked.requests / most)
+    warm = max(min(2.0, seconds / 10), 2 * latency_s)
+    rates = min(RATES, asked.most)
+    return math.ceil(rates * most * (seconds + warm)), rates * (seconds + warm + latency_s)
 
 
 def _limit(value: float | None) -> float:

@@ -37,7 +37,11 @@ class Legs:
 
     @property
     def mine(self) -> list[Leg]:
-        """Those of the targets."""
+        """Those of the targets. What looks for the ceiling is meant to find a limit, and says nothing of the run."""
+        return [leg for leg in self._of_targets if leg.attempt != Attempt.PROBE]
+
+    @property
+    def _of_targets(self) -> list[Leg]:
         return [leg for leg in self.all if leg.target != CONTROL]
 
     async def calibrate(self, null: str, shapes: Iterable[bool]) -> None:
@@ -57,7 +61,7 @@ class Legs:
         named = f"Legs of {self.setting.run_id}"
         artifact = await acreate_progress_artifact(0.0, key="gatebench-progress", description=named)
         for place, spec in enumerate(specs):
-            if self.stopped() is not None:
+            if self.stopped() is not None or (place and self._was_too_much()):
                 return
             self._used_up = self._spending.used_up()
             if self._used_up is not None:
@@ -67,6 +71,17 @@ class Legs:
             done = len(self.all)
             if done % max(1, self._total // 10) == 0 or done == self._total:
                 await aupdate_progress_artifact(artifact, progress=100.0 * done / self._total)
+
+    async def probe(self, spec: LegSpec) -> bool:
+        """One leg more, of a search; False: the budget, or whatever stopped the run, leaves no room for it."""
+        before = len(self.all)
+        await self.run([spec])
+        return len(self.all) > before
+
+    def _was_too_much(self) -> bool:
+        """The last leg looked for the ceiling, and was given up."""
+        last = self.all[-1]
+        return last.attempt == Attempt.PROBE and last.stopped is not None
 
     async def _one(self, spec: LegSpec, coming: Sequence[LegSpec]) -> None:
         label, ready = label_of(spec), self._ready(spec)
@@ -103,10 +118,10 @@ class Legs:
 
     def refuse_nothing(self) -> None:
         """Raises NothingMeasured where not one measured request succeeded."""
-        if any(leg.ok for leg in self.mine):
+        if any(leg.ok for leg in self._of_targets):
             return
         kinds: dict[str, int] = {}
-        for leg in self.mine:
+        for leg in self._of_targets:
             for kind, n in leg.failed.items():
                 kinds[kind] = kinds.get(kind, 0) + n
         said = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items(), key=lambda k: -k[1]))
@@ -116,6 +131,8 @@ class Legs:
 
 def label_of(spec: LegSpec) -> str:
     again = "again: " if spec.attempt == Attempt.CONFIRM else ""
+    if spec.attempt == Attempt.PROBE and spec.rate_rps is not None:
+        return f"{spec.target.name}, {spec.rate_rps:,.4g}/s"
     if spec.series == Series.SWEEP:
         return f"{again}{spec.target.name}, {spec.level} concurrent, block {spec.block}"
     return f"{again}{spec.target.name}, {spec.series}"

@@ -25,17 +25,12 @@ from flows.listen import say
 from flows.order import Order
 from flows.outcome import Outcome, exit_code
 from flows.pairing import side_by_side
+from flows.seeking import seek, widen
 from flows.specs import Setting, load_spec, paired_specs, plan_digest, replay_spec, streams, sweep_specs
 from storage.errors import GatebenchError
 from storage.files import RunFiles, new_run_id
 from storage.machine import environment, fingerprint
-from storage.records import (
-    Attempt,
-    Run,
-    RunStatus,
-    Series,
-    Word,
-)
+from storage.records import Attempt, Run, RunStatus, Series, Sustained, Word
 from storage.store import Book, wall_clock
 from tasks.alert import alert, change_words
 from tasks.characterise import characterise, part, resolve
@@ -87,6 +82,7 @@ class _Night:
         self.book = Book(settings.book_path, settings.book_wait_s)
         self.run_id = new_run_id(order.flow, datetime.now(UTC))
         self.files = RunFiles(settings.runs_path, self.run_id)
+        self.sustained: list[Sustained] = []
         self.likeness: list[dict[str, Any]] = []  # fidelity of the traffic that was captured before the run
 
     async def run(self) -> Outcome:
@@ -141,7 +137,8 @@ class _Night:
         if self.order.replay and self.plan.replay.window:
             read = trace.window(read, self.plan.replay.window)
         order = self.order
-        cost = forecast(self.plan, read.frame, sweep=order.sweep, replay=order.replay, load=order.load)
+        parts = {"sweep": order.sweep, "replay": order.replay, "ceiling": order.ceiling}
+        cost = forecast(self.plan, read.frame, load=order.load, **parts)
         warnings = afford(cost, self.plan.budget)
         if PROBED.get() is None:  # the command line has said them already
             for warning in warnings:
@@ -184,15 +181,21 @@ class _Night:
             streamed = self._streamed(setting)
             self.legs = Legs(setting, self.files, self.book, streamed)
             load = None if self.order.load is None else self.order.load.stream
-            shapes = streams(self.plan.sweep.stream if self.order.sweep else None, load, streamed)
-            await self.legs.calibrate(null, shapes)
-            await self.legs.run(self._specs(setting))
+            swept = self.plan.sweep.stream if self.order.sweep or self.order.ceiling else None
+            await self.legs.calibrate(null, streams(swept, load, streamed))
+            specs = self._specs(setting)
+            await self.legs.run(specs)
+            if self.order.sweep and not self.order.compare:
+                await widen(self.legs, self.book)
             await summarise(self.plan, self.run_id)
             for found in await fidelity(self.run_id, workload, self.likeness):
                 if found["about"] == "replay":
                     say(found["title"])
-            self.legs.refuse_nothing()
+            if specs:
+                self.legs.refuse_nothing()
             judged = await self._judge(setting, run, workload_id)
+            if self.order.ceiling:
+                self.sustained = await seek(self.legs, self.book)
         return await self._tell(run, judged)
 
     def _streamed(self, setting: Setting) -> float | None:
@@ -259,11 +262,12 @@ class _Night:
         results = await asyncio.to_thread(self.book.slo_results, self.run_id)
         stopped = self.legs.stopped()
         verdict = judged.verdict if judged is not None else None
+        ours = not self.order.judge and any(found.limited_by == "generator" for found in self.sustained)
         code = exit_code(
             verdict,
             slo_broken=any(result.ok is False for result in results),
             stopped=stopped is not None,
-            invalid=any(leg.validity == Word.INVALID for leg in self.legs.mine),
+            invalid=ours or any(leg.validity == Word.INVALID for leg in self.legs.mine),
             nothing=any(result.ok is None for result in results),
         )
         reason = stopped

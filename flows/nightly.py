@@ -39,5 +39,14 @@ async def nightly(
     except PlanError as error:
         return Failed(message=str(error), data={"error": str(error), "exit_code": 2})
     return await run_line(
-        Order("nightly", chosen, scheduled, capture=True, replay=chosen.replay.enabled, sweep=True, judge=True)
+        Order(
+            "nightly",
+            chosen,
+            scheduled,
+            capture=True,
+            replay=chosen.replay.enabled,
+            sweep=True,
+            ceiling=chosen.ceiling.enabled,
+            judge=True,
+        )
     )

@@ -40,4 +40,4 @@ async def sweep(
             chosen = plan_from(target, overrides, **sweep_parts(sweep), workload=workload, slos=slos)
     except PlanError as error:
         return Failed(message=str(error), data={"error": str(error), "exit_code": 2})
-    return await run_line(Order("sweep", chosen, sweep=True))
+    return await run_line(Order("sweep", chosen, sweep=True, ceiling=chosen.ceiling.enabled))

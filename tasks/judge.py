@@ -79,8 +79,9 @@ def judge_run(plan: Plan, run_id: str, found: Sequence[Segment], settings: Setti
 
 def valid(legs: Sequence[Leg], segment: Segment) -> bool:
     """Can what was measured of a segment be trusted, and the control beside it?"""
-    mine = [leg for leg in legs if (leg.target, leg.series) == (segment.target, segment.series)]
-    control = [leg for leg in legs if (leg.target, leg.series) == (CONTROL, segment.series)]
+    judged = [leg for leg in legs if leg.attempt != Attempt.PROBE]
+    mine = [leg for leg in judged if (leg.target, leg.series) == (segment.target, segment.series)]
+    control = [leg for leg in judged if (leg.target, leg.series) == (CONTROL, segment.series)]
     return bool(mine) and all(leg.validity != Validity.INVALID for leg in mine + control)
 
 
@@ -135,7 +136,8 @@ def _only(frame: pl.DataFrame, series: set[tuple[str, str]]) -> pl.DataFrame:
 def word(verdicts: Sequence[Verdict], legs: Sequence[Leg]) -> str:
     """The run's word: an invalid leg of a target makes the night invalid, unless something regressed."""
     said = overall(list(verdicts))
-    bad = any(leg.validity == Validity.INVALID and leg.target != CONTROL for leg in legs)
+    judged = [leg for leg in legs if leg.target != CONTROL and leg.attempt != Attempt.PROBE]
+    bad = any(leg.validity == Validity.INVALID for leg in judged)
     return Word.INVALID if bad and said != Word.REGRESSED else said
 
 

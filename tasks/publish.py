@@ -1,9 +1,10 @@
 """A run on disk -> the report, and what the Prefect pages show."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from prefect import task
 from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact, acreate_table_artifact
@@ -14,6 +15,7 @@ from config.settings import Settings
 from storage.disk import write_aside
 from storage.errors import UsageError
 from storage.files import RunFiles
+from storage.records import Attempt, Cell, Leg, Series
 from storage.store import Book
 from tasks.characterise import characterise_file
 from tasks.report.events import events_of
@@ -22,6 +24,8 @@ from tasks.report.html import render_html
 from tasks.report.markdown import estimate_rows, render_markdown
 from tasks.report.view import RunView, targets
 from tasks.trend import lines
+
+L = TypeVar("L", Leg, Cell)
 
 
 def view_of(run_id: str, settings: Settings) -> RunView:
@@ -34,8 +38,8 @@ def view_of(run_id: str, settings: Settings) -> RunView:
     words, profile = _workload(run.environment.get("workload_path"))
     return RunView(
         run=run,
-        legs=book.legs(run.run_id),
-        cells=book.cells(run.run_id),
+        legs=levels_first(book.legs(run.run_id)),
+        cells=levels_first(book.cells(run.run_id)),
         verdicts=book.verdicts(run.run_id),
         slo_results=book.slo_results(run.run_id),
         ceilings=book.ceilings(run.run_id),
@@ -44,6 +48,7 @@ def view_of(run_id: str, settings: Settings) -> RunView:
         profile=profile,
         profile_words=words,
         costs=book.costs(run.run_id),
+        sustained=book.sustained(run.run_id),
         gateway=book.gateway_facts(run.run_id),
         comparisons=book.comparisons(run.run_id),
         incidents=[i for s in found for i in book.watch.open_in(s.segment_id, run.run_id)],
@@ -51,6 +56,13 @@ def view_of(run_id: str, settings: Settings) -> RunView:
         undelivered=[row.error for row in book.alerts(run.run_id)[-1:] if row.error is not None],
         baseline_runs=sorted({r for s in found for r in book.baseline_runs(s.segment_id)} - {run.run_id}),
     )
+
+
+def levels_first(found: Sequence[L]) -> list[L]:
+    """Levels beyond the plan's stand beside the others; rates that were tried are no legs of a report, see
+    `RunView.sustained`."""
+    kept = [one for one in found if one.attempt != Attempt.PROBE or one.series == Series.SWEEP]
+    return [replace(one, attempt=Attempt.FIRST) if one.attempt == Attempt.PROBE else one for one in kept]
 
 
 def _workload(path: Any) -> tuple[str | None, dict[str, Any] | None]:

@@ -12,6 +12,7 @@ from config.settings import Settings
 from storage.files import RunFiles
 from storage.records import STRESS, Attempt, Ceiling, Cell, Leg, Price, Series, Slo, Validity
 from storage.store import Book
+from tasks.ceiling import sustained_rates
 from tasks.stats.ceiling import ceiling
 from tasks.stats.cost import costs
 from tasks.stats.estimate import cells as estimate
@@ -59,9 +60,9 @@ def summarise_run(plan: Plan, run_id: str, settings: Settings) -> list[Cell]:
     book.add_costs(run_id, costs(answers, legs, {model: Price(**p.model_dump()) for model, p in plan.prices.items()}))
     main = kinds(samples.filter(~_ON_TOP), legs) if any(c.series == Series.STRESS for c in found) else answers
     book.add_gateway_facts(run_id, gateway_facts(main, legs))
-    first = [cell for cell in found if cell.attempt == Attempt.FIRST]
-    book.add_slo_results(run_id, check(objectives, first))
-    book.add_ceilings(run_id, ceilings(plan, first, legs, objectives))
+    book.add_slo_results(run_id, check(objectives, [cell for cell in found if cell.attempt == Attempt.FIRST]))
+    book.add_ceilings(run_id, ceilings(plan, found, legs, objectives))
+    book.add_sustained(run_id, sustained_rates(plan, samples, legs, found, objectives))
     return found
 
 

@@ -22,6 +22,7 @@ from storage.records import (
     RunStatus,
     Series,
     SloResult,
+    Sustained,
     Validity,
     Verdict,
     Word,
@@ -52,6 +53,7 @@ class RunView:
     gateway: list[GatewayFacts] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)  # of targets side by side, the judged ones first
     fidelity: list[dict[str, Any]] = field(default_factory=list)  # reports as `fidelity.json` of the run has them
+    sustained: list[Sustained] = field(default_factory=list)  # the highest rate kept up with, one a target
     incidents: list[Incident] = field(default_factory=list)  # open in the run's segments, or closed by it
     undelivered: list[str] = field(default_factory=list)  # channels that did not take the run's alert, and why
     trends: list[Line] = field(default_factory=list)  # up to this run: the numbers that a page draws over the nights
@@ -60,6 +62,7 @@ class RunView:
 def targets(view: RunView) -> list[str]:
     """Targets that were measured, in the order of the legs, the control left out."""
     names = [leg.target for leg in view.legs if leg.series != Series.CALIBRATION] + [cell.target for cell in view.cells]
+    names += [found.target for found in view.sustained]
     return [name for name in dict.fromkeys(names) if name != CONTROL]
 
 
