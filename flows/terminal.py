@@ -49,8 +49,11 @@ class Terminal:
             self._picture.stop()
 
     def say(self, text: str) -> None:
-        """A line that stays; folded at the words on a terminal, whole elsewhere."""
-        self.console.print(Text(text), soft_wrap=not self.console.is_terminal)
+        """A line that stays; folded between words on a terminal, for a path must stay whole, and as it is elsewhere."""
+        if self.console.is_terminal:
+            self.console.print(Text(text), overflow="ignore", crop=False)
+        else:
+            self.console.print(Text(text), soft_wrap=True)
         self._said = self._clock()
 
     def begin(self, leg: Under) -> None:

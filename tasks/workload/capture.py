@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from storage.errors import NothingMeasured, UsageError
+from tasks.workload import twice
 from tasks.workload.formats.adapter import Drop
 from tasks.workload.formats.mapped import mapped
 from tasks.workload.ledger import Ledger, Reject
@@ -71,7 +72,8 @@ def capture(
     step_ns = resolution(merged["start_ns"].to_numpy())
     if spread_seed is not None and step_ns is not None:
         merged = _spread(merged, step_ns, spread_seed)
-    notes = (*_notes(reading, step_ns, spread_seed), *_unsaid(merged))
+    notes = (*twice.notes(merged, reading.formats, reading.sources), *_notes(reading, step_ns, spread_seed))
+    notes = (*notes, *_unsaid(merged))
     header = _header(reading, merged, ledger, name or harmless(_name(sources, files), "workload"))
     if spread_seed is not None and step_ns is not None:
         header = replace(header, derived=(f"spread within {_in_words(step_ns)}, seed {spread_seed}",))

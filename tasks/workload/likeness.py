@@ -1,6 +1,7 @@
 """A fidelity report as JSON and as lines to read: each distance with its limit and its noise floor."""
 
 from dataclasses import asdict
+from textwrap import wrap
 from typing import Any
 
 from tasks.workload.fidelity import Fidelity, Measure
@@ -47,14 +48,17 @@ def to_json(found: Fidelity) -> dict[str, Any]:
     return {"schema": SCHEMA, "title": title(found), "ok": found.ok, **asdict(found), "measures": rows}
 
 
-def in_words(found: Fidelity) -> str:
-    """The title and a line for each measure, without a trailing newline."""
+def in_words(found: Fidelity, columns: int = 80) -> str:
+    """The title, a line for each measure and the notes, without a trailing newline; text is folded at `columns`."""
     wide = max(len(NAMES[m.name]) for m in found.measures)
-    lines = [title(found), f"{'':{wide}}  {'value':>8}  {'limit':>12}  {'noise floor':>11}"]
+    lines = [*wrap(title(found), columns), f"{'':{wide}}  {'value':>8}  {'limit':>10}  {'noise floor':>11}"]
     for m in found.measures:
         floor = "" if m.floor is None else f"{m.floor:.3f}"
-        lines.append(f"{NAMES[m.name]:{wide}}  {m.value:8.3f}  {limit(m):>12}  {floor:>11}  {verdict(m)}".rstrip())
-    return "\n".join([*lines, *found.notes])
+        word = "unsure" if m.unsure else verdict(m)
+        lines.append(f"{NAMES[m.name]:{wide}}  {m.value:8.3f}  {limit(m):>10}  {floor:>11}  {word}".rstrip())
+    unsure = ["unsure: nobody can tell, for the source differs from itself by as much"]
+    notes = [*(unsure if any(m.unsure for m in found.measures) else []), *found.notes]
+    return "\n".join([*lines, *(line for note in notes for line in wrap(note, columns))])
 
 
 def limit(m: Measure) -> str:

@@ -72,6 +72,7 @@ class Reading:
     adapters: dict[str, Adapter] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)  # of models whose name is not kept
     numbers: Numbers = field(default_factory=Numbers)
+    formats: dict[int, str] = field(default_factory=dict)  # of each file
 
     def file(self, index: int, path: Path, format: str, table: Mapped | None) -> None:
         """Read one file; one of no known format is left aside. Raises UsageError where it cannot be read."""
@@ -88,6 +89,7 @@ class Reading:
             return
         if adapter is not None:
             self.adapters[adapter.name] = adapter
+            self.formats[index] = adapter.name
             self._records(index, str(path), adapter.read(chain(head, lines)), source)
         self.sources.append(SourceFile(harmless(path.name), source.sha256, source.size))
 
