@@ -8,6 +8,7 @@ GatebenchError (1)
 ├── StoppedEarly (15)       budget or error breaker
 ├── StorageError (16)       full disk, unreadable file
 │   ├── BookLocked          another process holds the book
+│   ├── Busy                another run measures on this machine, or the same target, and does not end
 │   └── NewerSchema         the book was written by a newer gatebench
 └── Interrupted (130)
 
@@ -46,6 +47,10 @@ class StorageError(GatebenchError):
 
 
 class BookLocked(StorageError):
+    pass
+
+
+class Busy(StorageError):
     pass
 
 

@@ -652,6 +652,11 @@ class Run:
     path: str  # folder of the samples, absolute
     report: str | None = None
 
+    @property
+    def resumed(self) -> bool:
+        """Was it measured in more than one go? Such a run is judged, and never enters a baseline."""
+        return bool(self.environment.get("resumed"))
+
 
 def to_json(record: Any) -> dict[str, Any]:
     """A record as a dict of plain values."""

@@ -53,6 +53,15 @@ def change_run(con: Con, run_id: str, changes: dict[str, Any]) -> Run:
     return run
 
 
+def take_over(con: Con, run_id: str, changes: dict[str, Any], host: str, pid: int) -> Run:
+    """A run that ended before its time is running again, in this process."""
+    run = change_run(con, run_id, changes)
+    con.execute(
+        "update runs set host = $host, pid = $pid where run_id = $run_id", {"run_id": run_id, "host": host, "pid": pid}
+    )
+    return run
+
+
 def find_run(con: Con, name: str) -> Run:
     """By id, by a prefix that only one run has, or `last`. Raises UsageError naming what there is instead."""
     row = con.execute(SELECT + "where run_id = $name", {"name": name}).fetchone()

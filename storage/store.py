@@ -25,6 +25,7 @@ from storage.records import (
     Leg,
     LogFile,
     Run,
+    RunStatus,
     SloResult,
     Sustained,
     Verdict,
@@ -72,6 +73,13 @@ class Book:
         """`pid`: the process whose end means that the run was interrupted; this one, if not given."""
         owner = os.getpid() if pid is None else pid
         self._do(lambda con: runs.insert_run(con, run, self._host, owner))
+
+    def resume_run(self, run_id: str, environment: dict[str, Any], pid: int | None = None) -> Run:
+        """A run that ended before its time goes on in process `pid`: this one, if not given."""
+        owner = os.getpid() if pid is None else pid
+        open_again = {name: None for name in ("ended_at", "verdict", "exit_code", "reason", "report")}
+        changes = {**open_again, "status": RunStatus.RUNNING.value, "environment": environment}
+        return self._do(lambda con: runs.take_over(con, run_id, changes, self._host, owner))
 
     def update_run(self, run_id: str, **changes: Any) -> Run:
         """Change fields of Run by name."""
