@@ -3,18 +3,18 @@
 import altair as alt
 import polars as pl
 
-from tasks.charts.theme import COLOURS, WIDTH, Drawing, level_words, named, order, wrapped
+from tasks.charts.theme import COLOURS, OPEN_LOOP, WIDTH, Drawing, named, order, where_words, wrapped
 from tasks.charts.words import RATES, metric_words, value_words
 
 
-def beside(frame: pl.DataFrame) -> Drawing:
+def beside(frame: pl.DataFrame, open_loop: str = OPEN_LOOP) -> Drawing:
     """`frame`: target, level, metric, value (ms; a second for rates), lower, upper; two targets or more."""
-    rows = named(frame)
+    rows = named(frame, open_loop)
     names = frame["target"].unique(maintain_order=True).to_list()
     colour = alt.Color("target:N", title=None).scale(
         domain=names, range=[COLOURS[k % len(COLOURS)] for k in range(len(names))]
     )
-    y = alt.Y("at:N", title=None, sort=order(frame)).axis(grid=False, ticks=False, domain=False)
+    y = alt.Y("at:N", title=None, sort=order(frame, open_loop)).axis(grid=False, ticks=False, domain=False)
     offset = alt.YOffset("target:N", sort=names)
     panels = []
     for metric in frame["metric"].unique(maintain_order=True).to_list():
@@ -39,10 +39,10 @@ def beside(frame: pl.DataFrame) -> Drawing:
                 ),
             )
         )
-    return alt.vconcat(*panels, spacing=16).properties(title=wrapped(_title(frame)))
+    return alt.vconcat(*panels, spacing=16).properties(title=wrapped(_title(frame, open_loop)))
 
 
-def _title(frame: pl.DataFrame) -> str:
+def _title(frame: pl.DataFrame, open_loop: str) -> str:
     """The first metric where the targets lie furthest apart."""
     rows = frame.filter(pl.col("metric") == frame["metric"][0])
     best: tuple[float, str] | None = None
@@ -50,7 +50,7 @@ def _title(frame: pl.DataFrame) -> str:
         low, high = part.sort("value").row(0, named=True), part.sort("value").row(-1, named=True)
         if part.height < 2 or low["value"] <= 0:
             continue
-        where = "in the replay" if low["level"] == 0 else f"at {level_words(low['level'])} concurrent"
+        where = where_words(low["level"], open_loop)
         scale = 1.0 if low["metric"] in RATES else 1e-3
         said = (
             f"{metric_words(low['metric'])} lies furthest apart {where}: "

@@ -3,17 +3,17 @@
 import altair as alt
 import polars as pl
 
-from tasks.charts.theme import ACCENT, WIDTH, Drawing, ends, level_panels, level_words, named, wrapped
+from tasks.charts.theme import ACCENT, OPEN_LOOP, WIDTH, Drawing, ends, level_panels, named, where_words, wrapped
 from tasks.charts.words import share
 
 EXPECTED = 0.05  # beyond a level's own p95
 STANDS_OUT = 0.2
 
 
-def heat_map(cells: pl.DataFrame) -> Drawing:
+def heat_map(cells: pl.DataFrame, open_loop: str = OPEN_LOOP) -> Drawing:
     """`cells`: rows of `heat` for one target, either all of the closed loop or all of the open loop."""
     closed = int(ends(cells["level"])[0]) > 0
-    frame = named(cells).drop("level", "slow")
+    frame = named(cells, open_loop).drop("level", "slow")
     tooltip = [
         alt.Tooltip("at:N", title="concurrent"),
         alt.Tooltip("from_x:Q", title="from block" if closed else "from second", format=",.2f"),
@@ -38,8 +38,8 @@ def heat_map(cells: pl.DataFrame) -> Drawing:
         )
         .properties(width=WIDTH - 110, height=84 if closed else 160)
     )
-    chart: alt.FacetChart = panel.facet(row=level_panels(cells), spacing=10).resolve_scale(y="independent")
-    return chart.properties(title=wrapped(_title(cells, closed)))
+    chart: alt.FacetChart = panel.facet(row=level_panels(cells, open_loop), spacing=10).resolve_scale(y="independent")
+    return chart.properties(title=wrapped(_title(cells, closed, open_loop)))
 
 
 def _blocks(cells: pl.DataFrame) -> alt.X:
@@ -64,7 +64,7 @@ def _seconds(cells: pl.DataFrame) -> alt.X:
     )
 
 
-def _title(cells: pl.DataFrame, closed: bool) -> str:
+def _title(cells: pl.DataFrame, closed: bool, open_loop: str) -> str:
     """The stretch with most requests beyond its level's own p95, if it stands out."""
     stretches = cells.group_by("level", "from_x").agg(
         slow=pl.col("slow").sum() / pl.col("requests").sum(), n=pl.col("requests").sum()
@@ -72,10 +72,8 @@ def _title(cells: pl.DataFrame, closed: bool) -> str:
     worst = stretches.sort("slow", "n", "level", descending=True).row(0, named=True)
     if worst["slow"] < STANDS_OUT:
         return f"No stretch of the run stands out: at most {share(worst['slow'])} of one lie beyond its level's p95"
-    where = "of the open loop"
+    where = f"of the {open_loop} from second {worst['from_x']:,.0f} on"
     if closed:
-        first = int(ends(cells["from_x"])[0])
-        where = f"of block {int(worst['from_x']) + 1 - first} at {level_words(worst['level'])} concurrent"
-    else:
-        where = f"{where} from second {worst['from_x']:,.0f} on"
+        block = int(worst["from_x"]) + 1 - int(ends(cells["from_x"])[0])
+        where = f"of block {block} {where_words(worst['level'])}"
     return f"The slowest stretch is a part {where}: {share(worst['slow'])} of its requests lie beyond the p95 of all"

@@ -3,13 +3,13 @@
 import altair as alt
 import polars as pl
 
-from tasks.charts.theme import BAD, WIDTH, Drawing, ends, level_colour, log_scale, named, wrapped
+from tasks.charts.theme import BAD, OPEN_LOOP, WIDTH, Drawing, ends, level_colour, log_scale, named, wrapped
 from tasks.charts.words import number
 
 
-def lag(frame: pl.DataFrame, suspect_ms: float | None, invalid_ms: float | None) -> Drawing:
+def lag(frame: pl.DataFrame, suspect_ms: float | None, invalid_ms: float | None, open_loop: str = OPEN_LOOP) -> Drawing:
     """`frame`: leg (order in which they ran, from 1), level, block, lag_ms (p99 of schedule lag), validity."""
-    rows = named(frame)
+    rows = named(frame, open_loop)
     limits = [(value, word) for value, word in ((suspect_ms, "suspect"), (invalid_ms, "invalid")) if value is not None]
     scale = log_scale([*rows["lag_ms"].to_list(), *(value for value, _ in limits)])
     points = (
@@ -20,7 +20,7 @@ def lag(frame: pl.DataFrame, suspect_ms: float | None, invalid_ms: float | None)
             .axis(format="d", tickMinStep=1, grid=False)
             .scale(domain=[0.5, frame.height + 0.5], nice=False),
             y=alt.Y("lag_ms:Q", title="schedule lag p99 (ms, log)", scale=scale),
-            color=level_colour(frame),
+            color=level_colour(frame, open_loop),
             tooltip=[
                 alt.Tooltip("leg:Q", title="leg"),
                 alt.Tooltip("at:N", title="concurrent"),

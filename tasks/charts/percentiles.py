@@ -4,7 +4,7 @@ import altair as alt
 import polars as pl
 
 from tasks.charts.measured import at_quantile
-from tasks.charts.theme import WIDTH, Drawing, ends, level_colour, level_words, log_scale, named, wrapped
+from tasks.charts.theme import OPEN_LOOP, WIDTH, Drawing, ends, level_colour, log_scale, named, where_words, wrapped
 from tasks.charts.words import ms
 
 TICKS = {
@@ -19,20 +19,25 @@ TICKS = {
 }
 
 
-def percentiles(grid: pl.DataFrame) -> Drawing:
+def percentiles(grid: pl.DataFrame, open_loop: str = OPEN_LOOP) -> Drawing:
     """`grid`: rows of `quantile_grid` for one target."""
-    frame = named(grid)
+    frame = named(grid, open_loop)
     ticks = [tick for tick in TICKS if tick <= max(ends(frame["tail"])[1], 1.0) + 0.02]
     labels = " : ".join(f"abs(datum.value - {at}) < 0.001 ? '{name}'" for at, name in TICKS.items()) + " : ''"
     chart: alt.Chart = (
-        alt.Chart(frame.select("at", "tail", "q", "latency_ms"), title=wrapped(_title(grid)), width=WIDTH, height=300)
+        alt.Chart(
+            frame.select("at", "tail", "q", "latency_ms"),
+            title=wrapped(_title(grid, open_loop)),
+            width=WIDTH,
+            height=300,
+        )
         .mark_line(strokeWidth=2)
         .encode(
             x=alt.X("tail:Q", title="share of requests at or below, tail stretched")
             .scale(domain=[0, max(ticks)], nice=False, clamp=True)
             .axis(values=ticks, labelExpr=labels),
             y=alt.Y("latency_ms:Q", title="latency (ms, log)", scale=log_scale(frame["latency_ms"].to_list())),
-            color=level_colour(frame),
+            color=level_colour(frame, open_loop),
             tooltip=[
                 alt.Tooltip("at:N", title="concurrent"),
                 alt.Tooltip("q:Q", title="share of requests", format=".3%"),
@@ -43,7 +48,7 @@ def percentiles(grid: pl.DataFrame) -> Drawing:
     return chart
 
 
-def _title(grid: pl.DataFrame) -> str:
+def _title(grid: pl.DataFrame, open_loop: str) -> str:
     longest: tuple[float, int, float, float] | None = None
     for part in grid.partition_by("level"):
         p50, p99 = at_quantile(part, 0.5), at_quantile(part, 0.99)
@@ -53,5 +58,5 @@ def _title(grid: pl.DataFrame) -> str:
     if longest is None:
         return "Latency by quantile: too few requests to speak of a tail"
     ratio, level, p50, p99 = longest
-    where = "in the replay" if level == 0 else f"at {level_words(level)} concurrent"
+    where = where_words(level, open_loop)
     return f"The longest tail is {where}: p99 {ms(p99 / 1e3)}, {ratio:.1f} × the median of {ms(p50 / 1e3)}"

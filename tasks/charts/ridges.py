@@ -4,11 +4,21 @@ import altair as alt
 import polars as pl
 
 from tasks.charts.measured import at_quantile
-from tasks.charts.theme import WIDTH, Drawing, level_colour, level_panels, level_words, log_scale, named, wrapped
+from tasks.charts.theme import (
+    OPEN_LOOP,
+    WIDTH,
+    Drawing,
+    level_colour,
+    level_panels,
+    log_scale,
+    named,
+    where_words,
+    wrapped,
+)
 from tasks.charts.words import ms
 
 
-def ridges(bins: pl.DataFrame, grid: pl.DataFrame) -> Drawing:
+def ridges(bins: pl.DataFrame, grid: pl.DataFrame, open_loop: str = OPEN_LOOP) -> Drawing:
     """`bins`: rows of `histogram`, `grid`: rows of `quantile_grid`, both of one target."""
     marks = [
         {"level": int(part["level"][0]), "p50_ms": at_quantile(part, 0.5), "p95_ms": at_quantile(part, 0.95)}
@@ -19,7 +29,7 @@ def ridges(bins: pl.DataFrame, grid: pl.DataFrame) -> Drawing:
         "p50_ms": pl.Float64,
         "p95_ms": pl.Float64,
     }
-    frame = named(bins.join(pl.DataFrame(marks, schema=schema), on="level", how="left"))
+    frame = named(bins.join(pl.DataFrame(marks, schema=schema), on="level", how="left"), open_loop)
     x = alt.X("low_ms:Q", title="latency (ms, log); the lines mark p50 and p95")
     scale = log_scale([*frame["low_ms"].to_list(), *frame["high_ms"].to_list()], wide=0.02)
     base = alt.Chart(width=WIDTH - 70, height=54)
@@ -28,7 +38,7 @@ def ridges(bins: pl.DataFrame, grid: pl.DataFrame) -> Drawing:
         x2="high_ms:Q",
         y=alt.Y("share:Q", title=None, axis=None),
         y2=alt.value(54),
-        color=level_colour(frame).legend(None),
+        color=level_colour(frame, open_loop).legend(None),
         tooltip=[
             alt.Tooltip("at:N", title="concurrent"),
             alt.Tooltip("low_ms:Q", title="from (ms)", format=",.2f"),
@@ -42,14 +52,14 @@ def ridges(bins: pl.DataFrame, grid: pl.DataFrame) -> Drawing:
     ]
     chart: alt.FacetChart = (
         alt.layer(bars, *ticks, data=frame.drop("level", "requests"))
-        .facet(row=level_panels(frame), spacing=4)
+        .facet(row=level_panels(frame, open_loop), spacing=4)
         .resolve_scale(y="independent")
-        .properties(title=wrapped(_title(grid)))
+        .properties(title=wrapped(_title(grid, open_loop)))
     )
     return chart
 
 
-def _title(grid: pl.DataFrame) -> str:
+def _title(grid: pl.DataFrame, open_loop: str) -> str:
     said = []
     sweep = grid.filter(pl.col("level") > 0)
     chosen = sweep if sweep.height else grid
@@ -57,6 +67,5 @@ def _title(grid: pl.DataFrame) -> str:
         part = chosen.filter(pl.col("level") == level)
         low, high = at_quantile(part, 0.05), at_quantile(part, 0.95)
         if low is not None and high is not None:
-            where = "in the replay" if level == 0 else f"at {level_words(level)} concurrent"
-            said.append(f"{ms(low / 1e3)} to {ms(high / 1e3)} {where}")
+            said.append(f"{ms(low / 1e3)} to {ms(high / 1e3)} {where_words(level, open_loop)}")
     return f"Nine requests in ten take {', '.join(said)}" if said else "The shape of latency"

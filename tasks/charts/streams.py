@@ -3,7 +3,7 @@
 import altair as alt
 import polars as pl
 
-from tasks.charts.theme import WIDTH, Drawing, level_words, log_scale, named, order, wrapped
+from tasks.charts.theme import OPEN_LOOP, WIDTH, Drawing, level_words, log_scale, named, order, wrapped
 from tasks.charts.words import ms
 
 STATS = ["p50", "p95", "p99"]
@@ -11,15 +11,15 @@ RANGE = ["#3b8bc9", "#e69f00", "#d55e00"]
 QUANTITIES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL"}
 
 
-def streams(frame: pl.DataFrame) -> Drawing:
+def streams(frame: pl.DataFrame, open_loop: str = OPEN_LOOP) -> Drawing:
     """`frame`: level (0: the open loop), quantity (ttft, tpot, itl), stat, ms, lower, upper, of one target."""
     names = pl.col("quantity").replace_strict(QUANTITIES, return_dtype=pl.String)
-    rows = named(frame).with_columns(quantity=names, swept=pl.col("level") > 0)
+    rows = named(frame, open_loop).with_columns(quantity=names, swept=pl.col("level") > 0)
     stats = [stat for stat in STATS if stat in rows["stat"].to_list()]
     colour = alt.Color("stat:N", title=None, sort=stats).scale(
         domain=stats, range=[RANGE[STATS.index(stat)] for stat in stats]
     )
-    x = alt.X("at:N", title="concurrent requests", sort=order(frame)).axis(labelAngle=0, grid=False)
+    x = alt.X("at:N", title="concurrent requests", sort=order(frame, open_loop)).axis(labelAngle=0, grid=False)
     tooltip = [
         alt.Tooltip("quantity:N", title="what"),
         alt.Tooltip("stat:N", title="quantile"),

@@ -18,7 +18,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'DejaVu 
 # Okabe and Ito's colours without black and yellow, which vanish on one of the two backgrounds.
 COLOURS = ["#3b8bc9", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8f7ad1", "#8c8c8c"]
 BAD, GOOD, QUIET, ACCENT = "#d55e00", "#009e73", "#8c8c8c", "#3b8bc9"
-OPEN_LOOP = "replay"
+OPEN_LOOP = "replay"  # what level 0 is called, unless a run says otherwise
 
 CONFIG: dict[str, Any] = {
     "background": "transparent",
@@ -60,31 +60,38 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def level_words(level: int) -> str:
+def level_words(level: int, open_loop: str = OPEN_LOOP) -> str:
     """A level as a legend names it; level 0 is an open loop."""
-    return OPEN_LOOP if level == 0 else f"{level:,}"
+    return open_loop if level == 0 else f"{level:,}"
 
 
-def named(frame: pl.DataFrame) -> pl.DataFrame:
+def where_words(level: int, open_loop: str = OPEN_LOOP) -> str:
+    """`at 10 concurrent`, `in the replay`."""
+    return f"in the {open_loop}" if level == 0 else f"at {level:,} concurrent"
+
+
+def named(frame: pl.DataFrame, open_loop: str = OPEN_LOOP) -> pl.DataFrame:
     """The same rows with `at`: the level as a word, for legends and panels."""
-    names = {level: level_words(level) for level in frame["level"].unique()}
+    names = {level: level_words(level, open_loop) for level in frame["level"].unique()}
     return frame.with_columns(at=pl.col("level").replace_strict(names, return_dtype=pl.String))
 
 
-def order(frame: pl.DataFrame) -> list[str]:
+def order(frame: pl.DataFrame, open_loop: str = OPEN_LOOP) -> list[str]:
     """Names of the levels, rising, the open loop last."""
-    return [level_words(level) for level in sorted(frame["level"].unique(), key=lambda n: (n == 0, n))]
+    return [level_words(level, open_loop) for level in sorted(frame["level"].unique(), key=lambda n: (n == 0, n))]
 
 
-def level_colour(frame: pl.DataFrame, title: str = "concurrent requests") -> alt.Color:
+def level_colour(frame: pl.DataFrame, open_loop: str = OPEN_LOOP) -> alt.Color:
     """One colour a level, in the order of the levels, the same in every figure of a run."""
-    names = order(frame)
-    return alt.Color("at:N", title=title, sort=names, scale=alt.Scale(domain=names, range=_cycled(len(names))))
+    names = order(frame, open_loop)
+    return alt.Color(
+        "at:N", title="concurrent requests", sort=names, scale=alt.Scale(domain=names, range=_cycled(len(names)))
+    )
 
 
-def level_panels(frame: pl.DataFrame) -> alt.Row:
+def level_panels(frame: pl.DataFrame, open_loop: str = OPEN_LOOP) -> alt.Row:
     """One panel a level, named at its left."""
-    row = alt.Row("at:N", sort=order(frame), title="concurrent requests")
+    row = alt.Row("at:N", sort=order(frame, open_loop), title="concurrent requests")
     return row.header(labelAngle=0, labelAlign="left", labelPadding=6)
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from storage.records import Verdict
+from storage.records import Series, Verdict
 from tasks.charts.arrivals import arrivals
 from tasks.charts.beside import beside
 from tasks.charts.failures import failures
@@ -12,12 +12,14 @@ from tasks.charts.heat import heat_map
 from tasks.charts.history import against_history
 from tasks.charts.lag import lag
 from tasks.charts.latency_levels import STATS, latency_levels
-from tasks.charts.measured import heat, histogram, open_loop, over_time, quantile_grid
+from tasks.charts.measured import heat, histogram, over_time, quantile_grid
+from tasks.charts.measured import open_loop as open_loop_frame
 from tasks.charts.over_time import over_time_chart
 from tasks.charts.percentiles import percentiles
 from tasks.charts.ridges import ridges
 from tasks.charts.side_by_side import side_by_side
 from tasks.charts.streams import streams
+from tasks.charts.theme import OPEN_LOOP
 from tasks.charts.throughput import throughput
 from tasks.charts.tradeoff import tradeoff
 from tasks.report import frames
@@ -26,7 +28,7 @@ from tasks.report.side_by_side import OVERHEAD, pair_frame, pair_tables
 from tasks.report.trend import NOTE, line_figure
 from tasks.report.view import RunView, changed, targets
 
-ROWS = (quantile_grid, histogram, over_time, heat, open_loop)  # each: a run's rows -> one small frame
+ROWS = (quantile_grid, histogram, over_time, heat, open_loop_frame)  # each: a run's rows -> one small frame
 
 
 def figures(view: RunView, samples: pl.LazyFrame | None) -> list[Figure]:
@@ -39,10 +41,17 @@ def figures(view: RunView, samples: pl.LazyFrame | None) -> list[Figure]:
         mine += throughput_figure(view, target, index) + tradeoff_figure(view, target, index)
         mine += latency_figure(view, target, index) + _streams(view, target, index)
         if read:
-            mine += _from_rows(*(frame.filter(pl.col("target") == target).drop("target") for frame in read), index)
+            mine += _from_rows(
+                *(frame.filter(pl.col("target") == target).drop("target") for frame in read), index, open_loop(view)
+            )
         mine += _failures(view, target, index)
         found += [replace(f, title=f"{target}: {f.title}") for f in mine] if several else mine
     return found + lag_figure(view)
+
+
+def open_loop(view: RunView) -> str:
+    """What the run's open loop is called: replay, or load."""
+    return next((leg.series for leg in view.legs if leg.series in (Series.REPLAY, Series.LOAD)), OPEN_LOOP)
 
 
 def together_figure(view: RunView) -> list[Figure]:
@@ -53,7 +62,7 @@ def together_figure(view: RunView) -> list[Figure]:
     note = "Bars are 95 % intervals over the blocks. Targets are judged each by itself, against its own nights."
     if view.comparisons:
         note = "Bars are 95 % intervals of each target by itself; the differences above are paired, and narrower."
-    return [figure("together", note, beside(frame), frame)]
+    return [figure("together", note, beside(frame, open_loop(view)), frame)]
 
 
 def pair_figures(view: RunView) -> list[Figure]:
@@ -114,7 +123,7 @@ def lag_figure(view: RunView) -> list[Figure]:
     limits = view.run.plan.get("health") or {}
     if frame.is_empty():
         return []
-    chart = lag(frame, limits.get("suspect_lag_p99_ms"), limits.get("invalid_lag_p99_ms"))
+    chart = lag(frame, limits.get("suspect_lag_p99_ms"), limits.get("invalid_lag_p99_ms"), open_loop(view))
     note = "How late requests were sent after the instant they were due: gatebench's own error, not the target's."
     return [figure("lag", note, chart, frame)]
 
@@ -156,11 +165,17 @@ def _streams(view: RunView, target: str, index: int) -> list[Figure]:
         "TTFT: time to the first token. TPOT: time per output token after the first. ITL: gap between chunks. "
         "Bars are 95 % intervals over the blocks."
     )
-    return [figure(f"streams-{index}", note, streams(frame), frame)]
+    return [figure(f"streams-{index}", note, streams(frame, open_loop(view)), frame)]
 
 
 def _from_rows(
-    grid: pl.DataFrame, hist: pl.DataFrame, time: pl.DataFrame, cells: pl.DataFrame, flow: pl.DataFrame, index: int
+    grid: pl.DataFrame,
+    hist: pl.DataFrame,
+    time: pl.DataFrame,
+    cells: pl.DataFrame,
+    flow: pl.DataFrame,
+    index: int,
+    name: str,
 ) -> list[Figure]:
     found = []
     if not grid.is_empty():
@@ -168,21 +183,21 @@ def _from_rows(
             "Each line is one level over all its measured requests. Timed-out requests stand at their age; "
             "the open loop counts from when a request was due."
         )
-        found.append(figure(f"percentiles-{index}", note, percentiles(grid), grid))
+        found.append(figure(f"percentiles-{index}", note, percentiles(grid, name), grid))
     if not hist.is_empty():
         note = "Share of requests in each sliver of latency; each level on its own height."
-        found.append(figure(f"ridges-{index}", note, ridges(hist, grid), hist))
+        found.append(figure(f"ridges-{index}", note, ridges(hist, grid, name), hist))
     if not time.is_empty():
         note = "Each block in four parts, in the order of the blocks. Other levels ran between the blocks."
         found.append(figure(f"time-{index}", note, over_time_chart(time), time))
-    for closed, name in ((True, "heat"), (False, "heat-open")):
+    for closed, of in ((True, "heat"), (False, "heat-open")):
         mine = cells.filter((pl.col("level") > 0) == closed)
         if not mine.is_empty():
             note = "Darker: more of the requests that were sent in that stretch of time took so long."
-            found.append(figure(f"{name}-{index}", note, heat_map(mine), mine))
+            found.append(figure(f"{of}-{index}", note, heat_map(mine, name), mine))
     if not flow.is_empty():
-        note = "Grey is what the recorded timing asked for, blue what was sent."
-        found.append(figure(f"replay-{index}", note, arrivals(flow), flow))
+        note = "Grey is what was due, blue what was sent; below, how many were under way."
+        found.append(figure(f"replay-{index}", note, arrivals(flow, name), flow))
     return found
 
 
@@ -190,4 +205,11 @@ def _failures(view: RunView, target: str, index: int) -> list[Figure]:
     frame = frames.failed(view, target)
     if frame.is_empty():
         return []
-    return [figure(f"failures-{index}", "A failed request is counted once, by what ended it.", failures(frame), frame)]
+    return [
+        figure(
+            f"failures-{index}",
+            "A failed request is counted once, by what ended it.",
+            failures(frame, open_loop(view)),
+            frame,
+        )
+    ]

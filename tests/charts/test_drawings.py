@@ -181,7 +181,7 @@ DRAWINGS: dict[str, tuple[Callable[[], Drawing], str]] = {
     ),
     "heat map of an open loop": (
         lambda: heat_map(CELLS.filter(pl.col("level") == 10).with_columns(level=pl.lit(0))),
-        "The slowest stretch is a part of the open loop from second 2 on: 38 %",
+        "The slowest stretch is a part of the replay from second 2 on: 38 %",
     ),
     "streams": (
         lambda: streams(STREAMS),
@@ -249,6 +249,14 @@ def test_an_objective_and_a_knee_are_drawn() -> None:
 def test_a_tail_that_lags_behind_is_told_in_the_replay() -> None:
     behind = FLOW.with_columns(sent_rps=pl.Series([10.0, 10.0, 30.0]))
     assert finding(arrivals(behind)).endswith("; up to 15.0 requests were due and not yet sent")
+
+
+def test_a_load_is_not_called_a_replay() -> None:
+    drawn = [percentiles(GRID, "load"), ridges(BINS, GRID, "load"), arrivals(FLOW, "load"), streams(STREAMS, "load")]
+    drawn += [failures(FAILED.with_columns(level=pl.lit(0)), "load"), lag(LAGS, None, None, "load")]
+    assert finding(drawn[2]).startswith("The load peaks at 40.0/s")
+    assert finding(drawn[4]).startswith("1.6 % of requests in the load failed")
+    assert [chart for chart in drawn if "replay" in json.dumps(to_spec(chart))] == []
 
 
 def test_a_stress_on_top_is_drawn_and_named() -> None:
