@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import duckdb
 
-from storage.disk import make_folder, trouble
+from storage.disk import PRIVATE, make_folder, trouble
 from storage.errors import BookLocked, NewerSchema, StorageError
 from storage.migrate import migrate
 
@@ -47,23 +47,24 @@ class Connection:
     sleep: Callable[[float], None] = time.sleep
     rng: Random = field(default_factory=Random)
 
-    def do(self, work: Callable[[Con], T]) -> T:
+    def do(self, work: Callable[[Con], T], then: Callable[[], None] | None = None) -> T:
         """The result of `work(con)`, run in one transaction. `work` may be run again, so it changes nothing but the
-        book. Raises BookLocked after `wait_s`, StorageError if the file cannot be used."""
+        book. `then` is run once, when the book has it and nobody else has the book yet. Raises BookLocked after
+        `wait_s`, StorageError if the file cannot be used."""
         make_folder(self.path.parent)
         deadline = self.clock() + self.wait_s
         if not IN_THIS_PROCESS.acquire(timeout=self.wait_s):
             raise BookLocked(_held(self.path, self.wait_s, None))
         try:
-            return self._when_free(work, deadline)
+            return self._when_free(work, then, deadline)
         finally:
             IN_THIS_PROCESS.release()
 
-    def _when_free(self, work: Callable[[Con], T], deadline: float) -> T:
+    def _when_free(self, work: Callable[[Con], T], then: Callable[[], None] | None, deadline: float) -> T:
         pause = FIRST_PAUSE_S
         while True:
             try:
-                return self._once(work)
+                return self._once(work, then)
             except duckdb.Error as error:
                 if not _is_busy(error):
                     told = _told(error, self.path)
@@ -76,7 +77,7 @@ class Connection:
                 self.sleep(min(left, pause * (0.5 + self.rng.random())))
                 pause = min(2 * pause, LONGEST_PAUSE_S)
 
-    def _once(self, work: Callable[[Con], T]) -> T:
+    def _once(self, work: Callable[[Con], T], then: Callable[[], None] | None) -> T:
         if not self.path.exists():
             self._create()
         con = self.open(self.path)
@@ -85,6 +86,8 @@ class Connection:
             con.execute("begin")
             result = work(con)
             con.execute("commit")
+            if then is not None:
+                then()
             return result
         finally:
             con.close()  # a transaction that did not commit is rolled back
@@ -97,6 +100,7 @@ class Connection:
             aside.unlink(missing_ok=True)
             with self.open(aside) as con:
                 migrate(con)
+            aside.chmod(PRIVATE)
             os.link(aside, self.path)
         except FileExistsError:
             return
@@ -131,8 +135,8 @@ def _told(error: duckdb.Error, path: Path) -> StorageError | None:
         return NewerSchema(f"the book {path} was written by a newer DuckDB; upgrade, or use another GATEBENCH_HOME")
     if re.search(r"not a valid DuckDB|Corrupt|checksum|Could not read enough|deserializ|WAL", text, re.I):
         return StorageError(
-            f"the book {path} is not a gatebench book or is damaged; move it aside and a new one is begun "
-            f"(samples under runs/ are not touched): {_first_line(text)}"
+            f"the book {path} is damaged or no gatebench book; `gatebench rebuild` moves it aside and makes it again "
+            f"from the files beside it: {_first_line(text)}"
         )
     if isinstance(error, duckdb.IOException | duckdb.PermissionException | duckdb.FatalException):
         return StorageError(f"cannot use the book {path}; check the path and its permissions: {_first_line(text)}")

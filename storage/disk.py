@@ -9,7 +9,27 @@ from pathlib import Path
 from storage.errors import StorageError
 
 WriteText = Callable[[Path, str], None]
+PRIVATE = 0o600
 LEAST_FREE = 20 * 1024 * 1024  # bytes: the book, Prefect's history and the rows of a short run
+
+
+def keep_private() -> int:
+    """From here on nobody else can read or change what this process and its children write, whatever umask they were
+    started with. The umask as it was."""
+    before = os.umask(0o077)
+    if before != 0o077:
+        _AS_STARTED[:] = [before]
+    return before
+
+
+_AS_STARTED: list[int] = []  # the umask before `keep_private`; empty: as it is now
+
+
+def hand_over(path: Path) -> None:
+    """A file that somebody asked for by name, outside of what we keep: readable by whom their umask says."""
+    now = os.umask(0o077)
+    os.umask(now)
+    path.chmod(0o666 & ~next(iter(_AS_STARTED), now))
 
 
 def make_folder(path: Path) -> Path:
@@ -36,11 +56,31 @@ def need_space(folder: Path, free: Callable[[Path], int] = lambda path: shutil.d
 
 
 def write_synced(path: Path, text: str) -> None:
-    """Write and wait until the disk has it."""
-    with path.open("w", encoding="utf-8") as file:
+    """Write, for this user alone, and wait until the disk has it."""
+    with open(path, "w", encoding="utf-8", opener=_private) as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+
+
+def append_synced(path: Path, text: str) -> None:
+    """Add whole lines at the end of a file of this user alone, after a last line that was cut off too, and wait until
+    the disk has them. Raises StorageError."""
+    make_folder(path.parent)
+    try:
+        with open(path, "ab+", opener=_private) as file:
+            if file.tell() > 0:
+                file.seek(-1, os.SEEK_END)
+                text = text if file.read(1) == b"\n" else "\n" + text
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise trouble(error, path) from error
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, PRIVATE)
 
 
 def write_aside(path: Path, text: str, write: WriteText = write_synced) -> None:

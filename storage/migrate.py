@@ -56,11 +56,11 @@ def _apply(con: duckdb.DuckDBPyConnection, version: int, file: Path) -> None:
         )
         con.execute("commit")
     except BaseException:
-        _roll_back(con)
+        roll_back(con)
         raise
 
 
-def _roll_back(con: duckdb.DuckDBPyConnection) -> None:
+def roll_back(con: duckdb.DuckDBPyConnection) -> None:
     """After some errors DuckDB has rolled back by itself, and says so with a TransactionException."""
     try:
         con.execute("rollback")

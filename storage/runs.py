@@ -88,6 +88,12 @@ def list_runs(con: Con, limit: int, flow: str | None) -> list[Run]:
     return [_run(row) for row in rows]
 
 
+def ended(con: Con) -> list[str]:
+    """Ids of the runs that are not running, oldest first."""
+    rows = con.execute("select run_id from runs where status <> 'running' order by started, run_id").fetchall()
+    return [row[0] for row in rows]
+
+
 def interrupt_dead(con: Con, host: str, alive: Callable[[int], bool], ended_at: str) -> list[str]:
     """Mark runs that are `running` on this host in a process that is no more; their ids, oldest first."""
     rows = con.execute(

@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 import duckdb
 import polars as pl
 
-from storage import answers, comparisons, memory, notes, results, runs, segments, sustained
+from storage import answers, comparisons, dump, memory, notes, results, runs, segments, sustained
 from storage.connection import Connection
+from storage.disk import write_aside
+from storage.journal import MEMORY, Journal
 from storage.memory import BaselineEntry
 from storage.notes import AlertRow, WorkloadRow
 from storage.records import (
@@ -62,10 +64,29 @@ class Book:
         self._now = now
         self._host = platform.node() if host is None else host
         self._connection = connection or Connection(path, wait_s)
-        self.watch = Watch(self._connection, now)  # incidents, drift and what new segments carry over
+        self._journal = Journal(path.with_name("journal.jsonl"))
+        self.watch = Watch(self._do, self._note, now)  # incidents, drift and what new segments carry over
 
     def _do(self, work: Callable[[Con], T]) -> T:
         return self._connection.do(work)
+
+    def _note(self, work: Callable[[Con], T], *tables: str) -> T:
+        """The same, with the rows of these tables that it changes written down in the journal."""
+        first = not self._journal.path.exists()
+        result = self._connection.do(*self._journal.around(work, tables))
+        if first:  # a book that is older than journals may be: what was found before then is kept as well
+            for run_id in self._do(runs.ended):
+                self.keep_results(run_id)
+        return result
+
+    def keep_results(self, run_id: str) -> Path | None:
+        """All that the book holds of a run, written beside its samples; None where no files of it are."""
+        folder = self.path.parent / "runs" / run_id
+        if not folder.is_dir():
+            return None
+        text = self._do(lambda con: dump.text_of(con, run_id))
+        write_aside(folder / dump.FILE, text)
+        return folder / dump.FILE
 
     # runs
 
@@ -82,8 +103,10 @@ class Book:
         return self._do(lambda con: runs.take_over(con, run_id, changes, self._host, owner))
 
     def update_run(self, run_id: str, **changes: Any) -> Run:
-        """Change fields of Run by name."""
-        return self._do(lambda con: runs.change_run(con, run_id, changes))
+        """Change fields of Run by name. What is then known of the run is kept beside its samples too."""
+        run = self._do(lambda con: runs.change_run(con, run_id, changes))
+        self.keep_results(run_id)
+        return run
 
     def finish_run(
         self,
@@ -181,7 +204,7 @@ class Book:
     ) -> None:
         """A name points at one workload: saving it again moves the name."""
         row = WorkloadRow(name, workload_id, path, header, pinned, who, why, self._now())
-        self._do(lambda con: notes.put_workload(con, row))
+        self._note(lambda con: notes.put_workload(con, row), "workloads")
 
     def workloads(self) -> list[WorkloadRow]:
         return self._do(notes.get_workloads)
@@ -192,7 +215,7 @@ class Book:
 
     def remember_logs(self, plan: str, logs: Sequence[LogFile]) -> None:
         """These were read for a plan; a path that was read before is told anew."""
-        self._do(lambda con: notes.put_logs(con, plan, logs, self._now()))
+        self._note(lambda con: notes.put_logs(con, plan, logs, self._now()), "captured_logs")
 
     def logs_read(self, plan: str) -> list[LogFile]:
         return self._do(lambda con: notes.get_logs(con, plan))
@@ -201,7 +224,7 @@ class Book:
         self, run_id: str, kind: str, *, channels: int, title: str, body: str, sent_at: str, error: str | None
     ) -> None:
         row = AlertRow(run_id, kind, channels, title, body, sent_at, error)
-        self._do(lambda con: notes.put_alert(con, row))
+        self._note(lambda con: notes.put_alert(con, row), "alerts")
 
     def alerts(self, run_id: str) -> list[AlertRow]:
         return self._do(lambda con: notes.get_alerts(con, run_id))
@@ -219,7 +242,9 @@ class Book:
             "plan_digest": plan_digest,
             "fingerprint": fingerprint,
         }
-        return self._do(lambda con: segments.find_segment(con, run_id, facts, self._now()))
+        return self._note(
+            lambda con: segments.find_segment(con, run_id, facts, self._now()), "segments", "run_segments"
+        )
 
     def segments(self, run_id: str | None = None) -> list[Segment]:
         """Those a run was judged in, or all."""
@@ -229,7 +254,7 @@ class Book:
 
     def enter_baseline(self, segment_id: str, run_id: str, who: str, why: str) -> bool:
         """For a run that `memory.may_enter` lets in. False if it was in, or was rejected before."""
-        return self._do(lambda con: memory.enter(con, segment_id, run_id, (who, why, self._now())))
+        return self._note(lambda con: memory.enter(con, segment_id, run_id, (who, why, self._now())), "baselines")
 
     def accept(self, name: str, who: str, why: str) -> list[Segment]:
         """See `memory.accept`: a change accepted opens the next generation, anything else joins the baseline."""
@@ -238,11 +263,11 @@ class Book:
             verdicts = results.get_verdicts(con, runs.find_run(con, name).run_id)
             return memory.accept(con, name, verdicts, (who, why, self._now()))
 
-        return self._do(work)
+        return self._note(work, *MEMORY)
 
     def reject(self, name: str, who: str, why: str) -> list[str]:
         """Take a run out of every baseline; the ids of the segments."""
-        return self._do(lambda con: memory.reject(con, name, (who, why, self._now())))
+        return self._note(lambda con: memory.reject(con, name, (who, why, self._now())), "baselines")
 
     def baseline_runs(self, segment_id: str) -> list[str]:
         """Ids of the runs in the baseline, oldest first."""

@@ -1,38 +1,53 @@
 """The part of the book that goes on from night to night: incidents, drift, and what a new segment carries over."""
 
 from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 import duckdb
 import polars as pl
 
 from storage import incidents, memory, trend
-from storage.connection import Connection
 from storage.errors import UsageError
 from storage.incidents import Step
+from storage.journal import MEMORY
 from storage.records import Change, Drift, Incident, Verdict
 from storage.runs import in_utc
 from storage.segments import Segment
 from storage.trend import Anchor, TrendNight
 
+T = TypeVar("T")
 Con = duckdb.DuckDBPyConnection
+
+
+class Do(Protocol):
+    """One transaction of the book."""
+
+    def __call__(self, work: Callable[[Con], T]) -> T: ...
+
+
+class Note(Protocol):
+    """The same, with the rows of these tables that it changes written down in the journal."""
+
+    def __call__(self, work: Callable[[Con], T], *tables: str) -> T: ...
 
 
 class Watch:
     """`Book.watch`. Each method is one short transaction; raises as the book does, UsageError for an incident that is
     not there."""
 
-    def __init__(self, connection: Connection, now: Callable[[], str]) -> None:
-        self._do = connection.do
+    def __init__(self, do: Do, note: Note, now: Callable[[], str]) -> None:
+        self._do = do
+        self._note = note
         self._now = now
 
     # incidents
 
     def keep(self, segment_id: str, run_id: str, step: Step) -> list[Change]:
         """See `incidents.keep`."""
-        return self._do(lambda con: incidents.keep(con, segment_id, run_id, step))
+        return self._note(lambda con: incidents.keep(con, segment_id, run_id, step), "incidents", "changes")
 
     def acknowledge(self, name: str, who: str, why: str) -> Incident:
-        return self._do(lambda con: incidents.acknowledge(con, name, who, why, self._now()))
+        return self._note(lambda con: incidents.acknowledge(con, name, who, why, self._now()), "incidents", "changes")
 
     def accept(self, name: str, who: str, why: str) -> list[Segment]:
         """The last run in which it was seen is the first night of a new segment; every incident of the old one ends."""
@@ -43,7 +58,7 @@ class Watch:
                 raise UsageError(f"incident {name} is {incident.status} already; there is nothing to accept")
             return memory.accept(con, incident.regressed_run, [], (who, why, self._now()), incident)
 
-        return self._do(work)
+        return self._note(work, *MEMORY)
 
     def incident(self, name: str) -> Incident:
         return self._do(lambda con: incidents.find(con, name))
@@ -107,7 +122,9 @@ class Watch:
 
     def new_normal(self, old: Segment, run_ids: Sequence[str], what: str, why: str) -> Segment | None:
         """See `memory.new_normal`."""
-        return self._do(lambda con: memory.new_normal(con, old, run_ids, what, ("gatebench", why, self._now())))
+        return self._note(
+            lambda con: memory.new_normal(con, old, run_ids, what, ("gatebench", why, self._now())), *MEMORY
+        )
 
     def last_verdicts(self, segment_id: str, *, before: str, most: int) -> list[tuple[str, list[Verdict]]]:
         """Of the last whole, valid, scheduled nights of a segment, oldest first."""

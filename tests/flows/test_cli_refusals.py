@@ -432,7 +432,7 @@ def test_a_book_of_a_newer_gatebench(gatebench, book):
 def test_a_book_that_is_something_else(gatebench, tmp_path):
     (tmp_path / "gatebench.duckdb").write_text("my poems")
     done = gatebench("runs", GATEBENCH_HOME=str(tmp_path))
-    assert (done.code, "is not a gatebench book or is damaged" in done.sentence) == (16, True)
+    assert (done.code, "is damaged or no gatebench book; `gatebench rebuild`" in done.sentence) == (16, True)
     assert (tmp_path / "gatebench.duckdb").read_text() == "my poems"
 
 

@@ -123,7 +123,7 @@ def test_processes_that_begin_the_same_book_at_once_all_find_a_whole_one(tmp_pat
         process.stdin.flush()
     assert [process.communicate()[1] for process in started] == [""] * 4
     assert len(Book(path).alerts("r")) == 4
-    assert [file.name for file in path.parent.iterdir()] == ["gatebench.duckdb"]
+    assert sorted(file.name for file in path.parent.iterdir()) == ["gatebench.duckdb", "journal.jsonl"]
 
 
 def test_a_step_that_fails_leaves_nothing_behind(book):
@@ -194,7 +194,7 @@ def test_somebody_else_s_database_is_left_alone(tmp_path: Path):
 def test_a_file_that_is_no_database_is_refused_with_what_to_do(tmp_path: Path, content: bytes):
     path = tmp_path / "gatebench.duckdb"
     path.write_bytes(content)
-    with pytest.raises(StorageError, match="is not a gatebench book or is damaged; move it aside"):
+    with pytest.raises(StorageError, match="is damaged or no gatebench book; `gatebench rebuild` moves it aside"):
         Book(path).runs()
     assert path.read_bytes() == content
 
@@ -203,7 +203,7 @@ def test_a_book_cut_in_half_is_refused_with_what_to_do(book, make_run):
     book.start_run(make_run())
     whole = book.path.read_bytes()
     book.path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(StorageError, match="is damaged; move it aside"):
+    with pytest.raises(StorageError, match="is damaged or no gatebench book; `gatebench rebuild`"):
         book.runs()
 
 
