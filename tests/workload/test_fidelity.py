@@ -191,8 +191,10 @@ def test_the_words_name_what_is_outside_and_where_the_limit_is():
     step = source.header.span_ns // 239
     found = compare(source, at_starts(source, [k * step for k in range(240)], 1, "constant", "even"))
     lines = in_words(found).split("\n")
-    assert lines[0].startswith("even (240 requests) against builtin (240): outside in ")
-    assert "gaps, KS" in lines[0]
+    title = " ".join(lines[: next(k for k, line in enumerate(lines) if "noise floor" in line)])
+    assert title.startswith("even (240 requests) against builtin (240): outside in ")
+    assert "gaps, KS" in title
+    assert max(map(len, lines)) <= 80
     assert any(line.startswith("model mix, distance") and line.endswith("in") for line in lines)
     assert any(line.startswith("gaps, KS") and "≤ 0.1" in line and line.endswith("OUT") for line in lines)
     due = np.arange(100) * 10_000_000
