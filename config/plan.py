@@ -391,6 +391,13 @@ class Plan(Part):
             )
         return self.model_copy(update={"targets": chosen})
 
+    def only_one(self, target: str | None) -> "Plan":
+        """The same plan for the target of that name, or for the only one there is. Raises PlanError."""
+        if target is None and len(self.targets) > 1:
+            names = ", ".join(t.name for t in self.targets)
+            raise PlanError(f"the plan has several targets ({names}); choose one with --target NAME")
+        return self if target is None else self.only(target)
+
     def here(self, machine: Timeouts) -> "Plan":
         """The plan with this machine's timeouts where it names none of its own."""
         said = self.timeouts.model_dump(exclude_unset=True)

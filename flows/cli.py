@@ -7,6 +7,7 @@ import typer
 from typer.exceptions import TyperException
 
 from flows import (
+    cli_ceiling,
     cli_compare,
     cli_copies,
     cli_doctor,
@@ -50,6 +51,7 @@ def root(
 
 for part in (
     cli_measure,
+    cli_ceiling,
     cli_compare,
     cli_workload,
     cli_copies,

@@ -35,7 +35,7 @@ from flows.cli_options import (
 from flows.cli_perform import How, finish, perform
 
 if TYPE_CHECKING:
-    from config.plan import Plan
+    pass
 
 
 def register(app: typer.Typer) -> None:
@@ -75,7 +75,8 @@ def nightly(
         return flow(plan_path(plan), target or "", list(change or []), not trial, return_state=True)
 
     how = How(json, junit, quiet, dry_run, strict)
-    return perform(chosen, settings, how, call, sweep=True, replay=chosen.replay.enabled)
+    parts = {"replay": chosen.replay.enabled, "ceiling": chosen.ceiling.enabled}
+    return perform(chosen, settings, how, call, sweep=True, **parts)
 
 
 def sweep(
@@ -113,7 +114,7 @@ def sweep(
     form = TargetForm(name=target or name, url=url or "", model=model, api_key_env=api_key_env)
     if plan:
         overrides = [*changes_of("sweep", given), *([] if control else ["control.enabled=false"]), *overrides]
-        chosen = _one_target(load_plan(plan, overrides), target)
+        chosen = load_plan(plan, overrides).only_one(target)
         form = form.model_copy(update={"name": chosen.targets[0].name})
     else:
         need_url(url)
@@ -133,7 +134,8 @@ def sweep(
             return_state=True,
         )
 
-    return perform(chosen, settings, How(json, junit, quiet, dry_run), call, sweep=True)
+    how = How(json, junit, quiet, dry_run)
+    return perform(chosen, settings, how, call, sweep=True, ceiling=chosen.ceiling.enabled)
 
 
 def replay(
@@ -283,14 +285,3 @@ def quickstart(json: Json = None, quiet: Quiet = False, home: Home = None) -> in
         data = show(settings, quiet)
     finish(data, settings, How(json, None, quiet))
     return 0 if data["verdict"] == "regressed" else 1
-
-
-def _one_target(plan: "Plan", target: str | None) -> "Plan":
-    from storage.errors import UsageError
-
-    if target is not None:
-        return plan.only(target)
-    if len(plan.targets) > 1:
-        names = ", ".join(t.name for t in plan.targets)
-        raise UsageError(f"the plan has several targets ({names}); choose one with --target NAME")
-    return plan

@@ -36,13 +36,14 @@ def perform(
     sweep: bool = False,
     replay: bool = False,
     load: "Load | None" = None,
+    ceiling: bool = False,
 ) -> int:
     """Measure `plan` by `call`, which gives a flow's state; the exit code. CI hears of it however it ends.
 
-    `sweep`, `replay`, `load`: the parts that the flow measures, for the forecast.
+    `sweep`, `replay`, `load`, `ceiling`: the parts that the flow measures, for the forecast.
     """
     with told_to_ci(plan.name, how.junit):
-        foretell(plan, settings, sweep=sweep, replay=replay, load=load, quiet=how.quiet)
+        foretell(plan, settings, sweep=sweep, replay=replay, load=load, ceiling=ceiling, quiet=how.quiet)
         if how.dry_run:
             return 0
         probed = common.reach(plan, settings)
@@ -88,6 +89,7 @@ def foretell(
     sweep: bool = False,
     replay: bool = False,
     load: "Load | None" = None,
+    ceiling: bool = False,
 ) -> None:
     """Check hosts and workload, then say what it will cost, before anything is sent."""
     common.quiet_prefect(settings.home_path)
@@ -107,7 +109,7 @@ def foretell(
         workload = trace.read(resolve(name, book, settings.workloads_path))
     if replay and plan.replay.window:
         workload = trace.window(workload, plan.replay.window)
-    cost = forecast(plan, workload.frame, sweep=sweep, replay=replay, load=load)
+    cost = forecast(plan, workload.frame, sweep=sweep, replay=replay, load=load, ceiling=ceiling)
     if not quiet:
         typer.echo(f"this run: {cost.in_words()}", err=True)
     for warning in afford(cost, plan.budget):

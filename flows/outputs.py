@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from flows.outputs_ceiling import sustained_json
 from storage.records import CONTROL, Attempt, Cell, Comparison, Cost, Estimate, Leg, Series, Validity
 from tasks.report.gateway import unfair_lines
 from tasks.report.headline import headline
@@ -18,7 +19,7 @@ FACTS = ("cpu_model", "cores", "kernel", "container_image", "engine_version")
 def sweep_json(view: RunView) -> dict[str, Any]:
     """`gatebench.sweep/1`."""
     target = view.run.plan["targets"][0]
-    levels = view.run.plan["sweep"]["levels"]
+    levels = sorted({leg.level for leg in view.legs if leg.series == Series.SWEEP})
     return _head(view, "gatebench.sweep/1") | {
         "requests_per_level": view.run.plan["sweep"]["requests"],
         "levels": [
@@ -27,6 +28,7 @@ def sweep_json(view: RunView) -> dict[str, Any]:
             if _legs(view, target["name"], Series.SWEEP, level)
         ],
         "ceiling": ceiling_json(view, target["name"]),
+        **sustained_json(view, target["name"]),
     }
 
 
@@ -62,6 +64,7 @@ def night_json(view: RunView) -> dict[str, Any]:
                 else None,
                 "load": _trial(view, t["name"], Series.LOAD, 0) if _legs(view, t["name"], Series.LOAD, 0) else None,
                 "ceiling": ceiling_json(view, t["name"]),
+                **sustained_json(view, t["name"]),
             }
             for t in view.run.plan["targets"]
         ],
@@ -130,6 +133,8 @@ def run_json(view: RunView) -> dict[str, Any]:
     flow = view.run.flow
     if flow in (Series.REPLAY, Series.LOAD):
         return open_json(view, Series(flow))
+    if flow == "ceiling":
+        return sweep_json(view) | {"schema": "gatebench.ceiling/1"}
     return {"sweep": sweep_json, "compare": compare_json}.get(flow, night_json)(view)
 
 
