@@ -1,17 +1,18 @@
-"""A run as one Markdown artifact: the verdict in words, what changed, a table a target, three pictures, where the page
-lies. Prefect shows no picture from a path and refuses an artifact above 1.5 MB, so the pictures are small and inside.
+"""A run as one Markdown artifact: the verdict in words, what was measured, where the page lies, what changed, three
+pictures, a table a target. Prefect shows no picture from a path and refuses an artifact above 1.5 MB, so the pictures are
+small and inside.
 """
 
 import base64
 
 from tasks.charts.theme import Drawing, finding, to_png
 from tasks.charts.words import NONE, metric_words
-from tasks.report.figures import latency_figure, nights_figure, pair_figures, throughput_figure
+from tasks.report.figures import latency_figure, nights_figure, pair_figures, throughput_figure, together_figure
 from tasks.report.gateway import COLUMNS, gateway_lines, gateway_rows, present_columns
 from tasks.report.headline import ceiling_words, headline
 from tasks.report.instrument import blind_lines, instrument_words
 from tasks.report.money import cost_words, model_rows
-from tasks.report.record import show_command
+from tasks.report.record import request_words, show_command
 from tasks.report.side_by_side import OVERHEAD, pair_tables, side_rows
 from tasks.report.tables import (
     LEADING_METRICS,
@@ -29,16 +30,19 @@ from tasks.report.truth import truth_lines
 from tasks.report.view import RunView, changed, targets
 
 PICTURES = 3
+CHANGES = 8
 
 __all__ = ["estimate_rows", "render_error", "render_markdown"]
 
 
 def render_markdown(view: RunView, charts: bool = True) -> str:
     """Under 1 MB. `charts` False leaves out the pictures, for places that show none."""
-    parts = [f"## {_safe(headline(view))}", _facts(view)]
+    parts = [f"## {_safe(headline(view))}", _what(view), _where(view)]
     moved = change_rows(view, changed(view))
     if moved:
         parts += ["### What changed", _changes(moved, several=len(targets(view)) > 1)]
+    if charts:
+        parts += [_picture(chart) for chart in _charts(view)]
     parts += _pairs(view)
     objectives = slo_rows(view)
     if objectives:
@@ -48,10 +52,7 @@ def render_markdown(view: RunView, charts: bool = True) -> str:
         columns = present(view, target, LEADING_METRICS)
         if columns:
             parts += [f"### Measured: {_safe(target)}", _levels(columns, level_rows(view, target, columns))]
-    parts += [_gateway(view), _cost(view)]
-    if charts:
-        parts += [_picture(chart) for chart in _charts(view)]
-    parts.append(_where(view))
+    parts += [_facts(view), _gateway(view), _cost(view)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -98,6 +99,15 @@ def _cost(view: RunView) -> str:
     return "### Cost\n\n" + _table(heads, rows) if rows else ""
 
 
+def _what(view: RunView) -> str:
+    """`nightly of plan p: gw (model m at http://…); 4,000 requests measured, 0 % failed.`"""
+    asked = {leg.target: f"model {leg.model} at {leg.url}" for leg in view.legs}
+    named = [f"**{_safe(name)}**" + (f" ({_safe(asked[name])})" if name in asked else "") for name in targets(view)]
+    requests = request_words(view)
+    said = f"{_safe(view.run.flow)} of plan {_safe(view.run.plan_name)}: {', '.join(named)}"
+    return f"{said}; {requests}." if requests else f"{said}."
+
+
 def _facts(view: RunView) -> str:
     lines = [f"- ceiling of {_safe(c.target)}: {ceiling_words(c)}" for c in view.ceilings if not view.comparisons]
     cost = cost_words(view)
@@ -112,15 +122,17 @@ def _facts(view: RunView) -> str:
     lines += [f"- alert that did not get through: {_safe(line)}" for line in view.undelivered]
     if view.baseline_runs:
         lines.append(f"- compared with {len(view.baseline_runs)} runs")
-    return "\n".join(lines)
+    return "### Beside it\n\n" + "\n".join(lines) if lines else ""
 
 
 def _changes(rows: list[ChangeRow], *, several: bool) -> str:
     cells = [
         [f"{row.target}: {row.what}" if several else row.what, row.verdict, row.tonight, row.effect, row.by, row.reason]
-        for row in rows
+        for row in rows[:CHANGES]
     ]
-    return _table(["number", "verdict", "tonight", "change", "by", "why"], cells)
+    left = len(rows) - CHANGES
+    table = _table(["number", "verdict", "tonight", "change", "by", "why"], cells)
+    return table if left <= 0 else f"{table}\n\nThe report has {left} more."
 
 
 def _levels(metrics: tuple[str, ...], rows: list[LevelRow]) -> str:
@@ -139,11 +151,10 @@ def _table(heads: list[str], rows: list[list[str]]) -> str:
 
 
 def _charts(view: RunView) -> list[Drawing]:
-    drawn: list[Drawing] = [figure.chart for figure in pair_figures(view)]
-    for index, target in enumerate(targets(view)):
-        mine = throughput_figure(view, target, index) + latency_figure(view, target, index)
-        drawn += [f.chart for f in mine + nights_figure(view, target, index)]
-    return drawn[:PICTURES]
+    found = pair_figures(view) + together_figure(view)
+    for of in (nights_figure, throughput_figure, latency_figure):
+        found += [figure for index, target in enumerate(targets(view)) for figure in of(view, target, index)]
+    return [figure.chart for figure in found[:PICTURES]]
 
 
 def _picture(chart: Drawing) -> str:

@@ -15,9 +15,9 @@ def test_the_artifact_says_the_verdict_shows_three_pictures_and_stays_small(view
     assert text.startswith("## Regressed: p95 latency at 10 concurrent is 212 ms, +48 % [+41, +56] against 7 nights.")
     pictures = PICTURE.findall(text)
     assert [words for words, _ in pictures] == [
+        "p95 latency at 10 concurrent: 212 ms on 2026-03-08, +45 % from its baseline of 146 ms (7 nights)",
         "Throughput stops rising: 80.0/s at 10 concurrent is the ceiling",
         "p95 latency grows 4.2 × from 1 to 10 concurrent: 50.0 ms to 212 ms",
-        "p95 latency at 10 concurrent: 212 ms on 2026-03-08, +45 % from its baseline of 146 ms (7 nights)",
     ]
     assert all(base64.b64decode(data).startswith(b"\x89PNG") for _, data in pictures)
     assert len(text.encode()) < 1_000_000
@@ -36,6 +36,21 @@ def test_the_tables_have_the_change_and_the_levels(view: View) -> None:
     assert "The whole report: `/data/runs/r7/report.html` (absolute path)" in text
     assert "`gatebench show r7`" in text
     assert "data:image" not in text
+
+
+def test_what_was_measured_and_where_the_report_lies_come_before_any_table(view: View) -> None:
+    lines = [line for line in render_markdown(view(), charts=False).splitlines() if line]
+    assert lines[1] == (
+        "nightly of plan nightly: **gw** (model m at http://127.0.0.1:4000/v1); 400 requests measured, 0 % failed."
+    )
+    assert lines[2] == "The whole report: `/data/runs/r7/report.html` (absolute path)"
+
+
+def test_many_changes_are_cut_and_counted(view: View) -> None:
+    many = [replace(view().verdicts[0], level=level) for level in range(1, 12)]
+    text = render_markdown(view(verdicts=many), charts=False)
+    assert text.count("| regressed |") == 8
+    assert "The report has 3 more." in text
 
 
 def test_a_cell_cannot_open_a_tag_or_another_cell(view: View) -> None:
