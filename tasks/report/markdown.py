@@ -1,6 +1,6 @@
 """A run as one Markdown artifact: the verdict in words, what was measured, where the page lies, what changed, three
-pictures, a table a target. Prefect shows no picture from a path and refuses an artifact above 1.5 MB, so the pictures are
-small and inside.
+pictures, a table a target. Prefect shows no picture from a path and refuses an artifact above 1.5 MB, so the pictures
+are small and inside.
 """
 
 import base64
