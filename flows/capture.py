@@ -1,8 +1,10 @@
 """Logs -> a workload on disk, by itself."""
 
+from pathlib import Path
 from typing import Any, Literal
 
 from prefect import State, flow
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.listen import say
@@ -11,7 +13,7 @@ from tasks.capture import capture as capture_logs
 from tasks.characterise import characterise
 
 
-@flow(name="capture", flow_run_name="capture", timeout_seconds=3600)
+@flow(name="capture", flow_run_name=lambda: f"capture {Path(flow_run.parameters['out']).stem}", timeout_seconds=3600)
 async def capture(
     sources: list[str],
     out: str,
