@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     flush_s: float = Field(1.0, gt=0)
     dask_scheduler: str = ""  # as in tcp://10.0.0.5:8786; empty: workers are processes of this machine
     book_wait_s: float = Field(30.0, ge=0)
+    keep_samples_days: int | None = Field(None, ge=1)  # older samples are deleted after a night; None: none are
     run_wait_s: float = Field(3600.0, ge=0)  # for another run that measures here, or the same target
 
     @field_validator("allowed_hosts", "alert_urls", mode="before")

@@ -7,6 +7,7 @@ import typer
 from typer.exceptions import TyperException
 
 from flows import (
+    cli_book,
     cli_ceiling,
     cli_compare,
     cli_copies,
@@ -51,6 +52,7 @@ def root(
 
 for part in (
     cli_measure,
+    cli_book,
     cli_ceiling,
     cli_compare,
     cli_workload,

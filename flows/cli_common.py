@@ -36,7 +36,9 @@ def enter(home: Path | None = None, allow: list[str] | None = None) -> "Settings
         before = os.environ.get("GATEBENCH_ALLOWED_HOSTS", "")
         os.environ["GATEBENCH_ALLOWED_HOSTS"] = ",".join(filter(None, [before, *allow]))
     from config.settings import Settings
+    from storage.disk import keep_private
 
+    keep_private()
     settings = Settings()
     os.environ["GATEBENCH_HOME"] = str(settings.home_path)
     return settings
@@ -178,9 +180,10 @@ def write_json(target: str | None, value: Any) -> None:
     if target == "-":
         sys.stdout.write(text + "\n")
         return
-    from storage.disk import write_aside
+    from storage.disk import hand_over, write_aside
 
     write_aside(Path(target), text + "\n")
+    hand_over(Path(target))
 
 
 def show_run(run_id: str, settings: "Settings", *, json_to: str | None, quiet: bool) -> None:

@@ -27,6 +27,7 @@ from flows.outcome import Outcome, exit_code
 from flows.pairing import side_by_side
 from flows.seeking import seek, widen
 from flows.specs import Setting, load_spec, paired_specs, plan_digest, replay_spec, streams, sweep_specs
+from storage.disk import keep_private
 from storage.errors import GatebenchError
 from storage.files import RunFiles, new_run_id
 from storage.machine import environment, fingerprint
@@ -35,6 +36,7 @@ from storage.store import Book, wall_clock
 from tasks.alert import alert, change_words
 from tasks.characterise import characterise, part, resolve
 from tasks.fidelity import fidelity
+from tasks.forget import forget
 from tasks.judge import Judged, judge_tonight, segments
 from tasks.load.leg import ENGINE_VERSION
 from tasks.load.spec import LegSpec
@@ -53,6 +55,7 @@ async def run_line(order: Order) -> State[Any]:
     The state's data is an Outcome, as a dict. Cancelling keeps what is on disk and marks the run.
     """
     hush()
+    keep_private()
     settings = Settings()
     order = replace(order, plan=order.plan.here(settings.timeouts))
     try:
@@ -281,6 +284,8 @@ class _Night:
         text = headline(await asyncio.to_thread(view_of, self.run_id, self.settings))
         say(text)
         say(f"report: {page}")
+        if (freed := await forget()) is not None:
+            say(freed)
         return Outcome(self.run_id, self.order.flow, verdict, code, text, page, str(self.settings.home_path))
 
     def _close(self, status: str, verdict: str | None, code: int, reason: str | None, page: str | None = None) -> None:

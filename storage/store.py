@@ -70,6 +70,10 @@ class Book:
     def _do(self, work: Callable[[Con], T]) -> T:
         return self._connection.do(work)
 
+    def ask(self, question: Callable[[Con], T]) -> T:
+        """The answer to a question that no method has: one transaction, in which nothing is to be changed."""
+        return self._do(question)
+
     def _note(self, work: Callable[[Con], T], *tables: str) -> T:
         """The same, with the rows of these tables that it changes written down in the journal."""
         first = not self._journal.path.exists()

@@ -16,6 +16,7 @@ from storage.disk import write_aside
 from storage.errors import UsageError
 from storage.files import RunFiles
 from storage.records import Attempt, Cell, Leg, Series
+from storage.retention import are_forgotten
 from storage.store import Book
 from tasks.characterise import characterise_file
 from tasks.report.events import events_of
@@ -91,6 +92,8 @@ def write_report(run_id: str, settings: Settings) -> Path:
     """The HTML page of a run, written aside and renamed."""
     view = view_with_trends(run_id, settings)
     files = RunFiles(settings.runs_path, view.run.run_id)
+    if files.report.is_file() and are_forgotten(files.folder):  # it could not be drawn as well again
+        return files.report
     write_aside(files.report, render_html(view, files.samples()))
     return files.report
 

@@ -1,0 +1,43 @@
+"""After a night: samples that are older than this machine keeps them."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from config.settings import Settings
+from storage.errors import StorageError
+from storage.retention import Forgotten, forget_samples
+from storage.store import Book
+
+
+def forget_old(settings: Settings, days: int, now: datetime, *, dry_run: bool = False) -> Forgotten:
+    """See `storage.retention.forget_samples`."""
+    before = (now - timedelta(days=days)).isoformat()
+    said = f"The samples of this run were deleted on {now:%Y-%m-%d}: they were older than {days} days."
+    return forget_samples(Book(settings.book_path, settings.book_wait_s), before, said, dry_run=dry_run)
+
+
+def in_words(found: Forgotten) -> str:
+    """One sentence."""
+    count = len(found.runs)
+    deleted = f"deleted the samples of {count} run{'' if count == 1 else 's'}, {found.freed / 1e6:,.1f} MB"
+    old = len(found.kept)
+    return (
+        f"{deleted}; kept those of {old} older one{'' if old == 1 else 's'} that are still needed" if old else deleted
+    )
+
+
+@task(name="forget", task_run_name="delete old samples", retries=0, cache_policy=NO_CACHE, persist_result=False)
+async def forget() -> str | None:
+    """What was deleted, in words; None where nothing was, or nothing is to be. That it could not be done is said too:
+    the night stands all the same."""
+    settings = Settings()
+    if settings.keep_samples_days is None:
+        return None
+    try:
+        found = await asyncio.to_thread(forget_old, settings, settings.keep_samples_days, datetime.now(UTC))
+    except StorageError as error:
+        return f"old samples were not deleted: {error}"
+    return in_words(found) if found.runs else None
