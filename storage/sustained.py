@@ -7,7 +7,7 @@ from typing import Any
 
 import duckdb
 
-from storage.records import Estimate, RateProbe, Sustained, to_json
+from storage.records import Estimate, RateProbe, Slo, Sustained, to_json
 
 Con = duckdb.DuckDBPyConnection
 
@@ -35,6 +35,7 @@ def _record(raw: dict[str, Any]) -> Sustained:
     rate = raw["rate_rps"]
     inner = {
         "rate_rps": None if rate is None else Estimate(**_known(Estimate, rate)),
+        "objectives": [Slo(**_known(Slo, one)) for one in raw.get("objectives", [])],
         "probes": [RateProbe(**_known(RateProbe, one)) for one in raw["probes"]],
     }
     return Sustained(**_known(Sustained, raw) | inner)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import polars as pl
 from prefect import task
@@ -57,7 +58,8 @@ def sustained_rates(
         tried = rates_tried(plan, target.name, samples, legs, cells, slos)
         search = search_of(plan, target.name, cells, legs)
         if tried and search is not None:
-            found.append(answer(target.name, tried, search))
+            held_to = [slo for slo in slos if slo.level is None]
+            found.append(replace(answer(target.name, tried, search), objectives=held_to))
     return found
 
 

@@ -14,11 +14,20 @@ LIMITS = {
     "budget": "the budget",
     "generator": "gatebench itself",
 }
+SHORT = {
+    "none": "kept up",
+    "capacity": "fell behind",
+    "quota": "rate-limited",
+    "errors": "failures",
+    "slo": "too slow",
+    "budget": "cut short",
+    "generator": "our own limit",
+}
 
 
 @dataclass(frozen=True)
 class RateRow:
-    """One rate that was tried; `word`: kept up, too much, or says nothing."""
+    """One rate that was tried; `word`: kept up, or what did not hold; `kept` None: says nothing of the target."""
 
     offered: str
     finished: str
@@ -27,6 +36,7 @@ class RateRow:
     failed: str
     word: str
     why: str
+    kept: bool | None
 
 
 def sustained_words(found: Sustained) -> str:
@@ -51,7 +61,6 @@ def probe_words(probe: RateProbe) -> str:
 
 def rate_rows(found: Sustained) -> list[RateRow]:
     """From the lowest rate to the highest."""
-    words = {True: "kept up", False: "too much", None: "not known"}
     return [
         RateRow(
             f"{number(p.rate_rps)}/s",
@@ -59,10 +68,29 @@ def rate_rows(found: Sustained) -> list[RateRow]:
             f"{max(0.0, p.growth) * 1e3:.1f} ms/s",
             NONE if p.latency_p95_s is None else ms(p.latency_p95_s),
             share(p.errors),
-            words[p.sustained],
+            SHORT[p.limit],
             p.why,
+            p.sustained,
         )
         for p in sorted(found.probes, key=lambda p: (p.rate_rps, p.step))
+    ]
+
+
+@dataclass(frozen=True)
+class RateTable:
+    """The rates tried against one target; `words`: what they say, as a sentence without its full stop."""
+
+    target: str
+    words: str
+    rows: list[RateRow]
+
+
+def rate_tables(view: RunView) -> list[RateTable]:
+    """One a target for which rates were tried."""
+    several = len(view.sustained) > 1
+    return [
+        RateTable(s.target, f"{s.target + ': s' if several else 'S'}ustains {sustained_words(s)}", rate_rows(s))
+        for s in view.sustained
     ]
 
 

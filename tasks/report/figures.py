@@ -16,6 +16,7 @@ from tasks.charts.measured import heat, histogram, over_time, quantile_grid
 from tasks.charts.measured import open_loop as open_loop_frame
 from tasks.charts.over_time import over_time_chart
 from tasks.charts.percentiles import percentiles
+from tasks.charts.rates_tried import frame_of, rates_tried
 from tasks.charts.ridges import ridges
 from tasks.charts.side_by_side import side_by_side
 from tasks.charts.streams import streams
@@ -39,6 +40,7 @@ def figures(view: RunView, samples: pl.LazyFrame | None) -> list[Figure]:
     for index, target in enumerate(targets(view)):
         mine = [*nights_figure(view, target, index), *_history(view, target, index)]
         mine += throughput_figure(view, target, index) + tradeoff_figure(view, target, index)
+        mine += rates_figure(view, target, index)
         mine += latency_figure(view, target, index) + _streams(view, target, index)
         if read:
             mine += _from_rows(
@@ -108,6 +110,19 @@ def tradeoff_figure(view: RunView, target: str, index: int) -> list[Figure]:
     mine = list({slo.text: slo for slo in slos if slo.stat == stat}.values())
     note = "Each point is a level, named by its concurrency; a ring marks the knee. Up is slower, right is more."
     return [figure(f"tradeoff-{index}", note, tradeoff(frame, stat, ceiling, mine), frame)]
+
+
+def rates_figure(view: RunView, target: str, index: int) -> list[Figure]:
+    """The rates that a search for the ceiling tried."""
+    found = next((one for one in view.sustained if one.target == target), None)
+    frame = None if found is None else frame_of(found)
+    if found is None or frame is None or frame.is_empty():
+        return []
+    note = (
+        "Each point is a rate that was offered, however fast the answers came. Kept up: what was due was finished, no "
+        "backlog grew, and the objectives held. The band is the 95 % interval, up to the lowest rate that was too much."
+    )
+    return [figure(f"rates-{index}", note, rates_tried(frame, found), frame)]
 
 
 def latency_figure(view: RunView, target: str, index: int) -> list[Figure]:

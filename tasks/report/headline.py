@@ -12,6 +12,7 @@ from tasks.charts.words import (
     slo_words,
     value_words,
 )
+from tasks.report.ceiling import sustained_words
 from tasks.report.gateway import unfair_lines
 from tasks.report.side_by_side import compared_words, length_lines
 from tasks.report.view import (
@@ -93,7 +94,7 @@ def _main(view: RunView) -> str:
         return (
             f"No verdict, the run {'failed' if view.run.status == RunStatus.FAILED else f'was {view.run.status}'}{why}"
         )
-    if measured == 0 and not view.cells:
+    if measured == 0 and not view.cells and not view.sustained:
         why = f": {_stop(view.run.reason)}" if view.run.reason else "."
         return f"Nothing measured{why}"
     if view.comparisons and said is not Word.INVALID and not _ended_early(view):
@@ -190,7 +191,8 @@ def _unjudged(view: RunView) -> str:
 def _so_far(view: RunView) -> list[str]:
     """Ceilings, and the p95 latency at the lowest and the highest load."""
     several = len(targets(view)) > 1
-    said = [f"{c.target + ': ' if several else ''}ceiling {ceiling_words(c)}" for c in view.ceilings]
+    said = [f"{s.target + ': ' if several else ''}sustains {sustained_words(s)}" for s in view.sustained]
+    said += [f"{c.target + ': ' if several else ''}ceiling {ceiling_words(c)}" for c in view.ceilings]
     for target in targets(view):
         at = levels(view, target)
         found = [(key, estimate(view, target, *key, "latency_p95")) for key in (at[:1] + at[1:][-1:])]

@@ -5,6 +5,7 @@ from typing import Any
 import polars as pl
 
 from tasks.charts.words import metric_words, number, share
+from tasks.report.ceiling import rate_tables, sustained_lines
 from tasks.report.figures import figures
 from tasks.report.gateway import COLUMNS, gateway_lines, gateway_rows, pair_rows, present_columns
 from tasks.report.headline import ceiling_words, colour, headline
@@ -47,6 +48,7 @@ def _verdict(view: RunView) -> dict[str, Any]:
         "when": run.started_at[:16].replace("T", " "),
         "show": show_command(run),
         "repeat": repeat_command(run),
+        "weeks": "gatebench trend --html trend.html" if view.trends else "",
         "record": record_rows(view),
         "plan": plan_rows(run),
         "words": view.profile_words,
@@ -63,6 +65,7 @@ def _facts(view: RunView) -> list[tuple[str, str]]:
         for c in view.ceilings
         if not view.comparisons
     ]
+    facts += sustained_lines(view)
     requests = request_words(view)
     if requests:
         facts.append(("requests", requests))
@@ -102,6 +105,7 @@ def _tables(view: RunView) -> dict[str, Any]:
         "quiet": change_rows(view, quiet(view)),
         "slos": slo_rows(view),
         "levels": levels,
+        "rates": rate_tables(view),
         "pairs_of_targets": pair_tables(view),
         "sides": side_rows(view) if view.comparisons else [],
         "lengths": length_lines(view),

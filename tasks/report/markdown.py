@@ -7,6 +7,7 @@ import base64
 
 from tasks.charts.theme import Drawing, finding, to_png
 from tasks.charts.words import NONE, metric_words
+from tasks.report.ceiling import rate_tables, sustained_lines
 from tasks.report.figures import latency_figure, nights_figure, pair_figures, throughput_figure, together_figure
 from tasks.report.gateway import COLUMNS, gateway_lines, gateway_rows, present_columns
 from tasks.report.headline import ceiling_words, headline
@@ -52,7 +53,7 @@ def render_markdown(view: RunView, charts: bool = True) -> str:
         columns = present(view, target, LEADING_METRICS)
         if columns:
             parts += [f"### Measured: {_safe(target)}", _levels(columns, level_rows(view, target, columns))]
-    parts += [_facts(view), _gateway(view), _cost(view)]
+    parts += [_rates(view), _facts(view), _gateway(view), _cost(view)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -90,6 +91,15 @@ def _gateway(view: RunView) -> str:
     return "\n\n".join(parts)
 
 
+def _rates(view: RunView) -> str:
+    parts = []
+    heads = ["due", "finished", "p95 from due", "backlog", "failed", "result"]
+    for table in rate_tables(view):
+        rows = [[r.offered, r.finished, r.p95, r.growth, r.failed, r.word] for r in table.rows]
+        parts += [f"### The rate it keeps up with\n\n{_safe(table.words)}.", _table(heads, rows)]
+    return "\n\n".join(parts)
+
+
 def _cost(view: RunView) -> str:
     rows = [
         [r.target, r.what, r.requests, r.tokens_in, r.tokens_out, r.usd, r.per_thousand, r.wasted]
@@ -110,6 +120,7 @@ def _what(view: RunView) -> str:
 
 def _facts(view: RunView) -> str:
     lines = [f"- ceiling of {_safe(c.target)}: {ceiling_words(c)}" for c in view.ceilings if not view.comparisons]
+    lines += [f"- {_safe(name)}: {_safe(words)}" for name, words in sustained_lines(view)]
     cost = cost_words(view)
     if cost:
         lines.append(f"- cost: {_safe(cost)}")

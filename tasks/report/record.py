@@ -18,19 +18,28 @@ def repeat_command(run: Run) -> str:
     if typed:
         return shlex.join(typed) if isinstance(typed, list) else str(typed)
     first = (run.plan.get("targets") or [{}])[0]
-    if run.flow == "sweep" and run.plan_name == "adhoc" and first.get("url"):
+    if run.flow in ("sweep", "ceiling") and run.plan_name == "adhoc" and first.get("url"):
         sweep = run.plan.get("sweep") or {}
-        parts = ["gatebench", "sweep", "--url", str(first["url"]), "--model", str(first.get("model", ""))]
+        parts = ["gatebench", run.flow, "--url", str(first["url"]), "--model", str(first.get("model", ""))]
         if sweep.get("requests"):
             parts += ["--requests", str(sweep["requests"])]
         if sweep.get("levels"):
             parts += ["--concurrency", ",".join(str(level) for level in sweep["levels"])]
         if sweep.get("blocks"):
             parts += ["--blocks", str(sweep["blocks"])]
-        return shlex.join(parts)
+        return shlex.join([*parts, *_rate_words(run.plan)] if run.flow == "ceiling" else parts)
     if run.flow == "compare" and run.plan_name == "compare":
         return shlex.join(_compare_words(run.plan))
     return shlex.join(["gatebench", run.flow, "--plan", run.plan_name])
+
+
+def _rate_words(plan: dict[str, Any]) -> list[str]:
+    """Of a search for the ceiling: what its rates were held to, and where they began and ended."""
+    parts = [word for text in plan.get("slos") or [] for word in ("--slo", str(text))]
+    asked = plan.get("ceiling") or {}
+    for option, name in (("--start", "start_rps"), ("--max-rate", "max_rps")):
+        parts += [] if asked.get(name) is None else [option, f"{asked[name]:g}"]
+    return parts
 
 
 def _compare_words(plan: dict[str, Any]) -> list[str]:

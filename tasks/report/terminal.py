@@ -7,6 +7,7 @@ from rich.text import Text
 
 from storage.records import Word
 from tasks.charts.words import place_words, plain, share
+from tasks.report.ceiling import rate_tables, sustained_lines
 from tasks.report.gateway import gateway_lines
 from tasks.report.headline import ceiling_words, colour, due_words, headline, incident_lines
 from tasks.report.instrument import blind_lines, instrument_words
@@ -38,6 +39,7 @@ HEADS = {
     "throughput": "throughput",
     "goodput": "goodput",
 }
+RATES = ("finished", "p95 from due", "backlog", "failed", "result")
 MOST_CHANGES = 12
 WIDTH = 110  # from which on there is room for the instrument's own columns and more metrics
 
@@ -53,6 +55,7 @@ def render_terminal(view: RunView, console: Console) -> None:
     metrics = WIDE if console.width >= WIDTH else NARROW
     for target in [] if view.comparisons else targets(view):
         _levels(view, target, metrics, console)
+    _rates(view, console)
     _facts(view, console)
 
 
@@ -109,6 +112,16 @@ def _levels(view: RunView, target: str, metrics: tuple[str, ...], console: Conso
     console.print()
 
 
+def _rates(view: RunView, console: Console) -> None:
+    for tried in rate_tables(view):
+        table = _grid("due" if len(targets(view)) == 1 else f"{plain(tried.target)}: due", *RATES)
+        for row in tried.rows:
+            style = {True: "green", False: "red", None: "yellow"}[row.kept]
+            table.add_row(row.offered, row.finished, row.p95, row.growth, row.failed, Text(row.word, style=style))
+        console.print(table)
+        console.print()
+
+
 def _facts(view: RunView, console: Console) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
@@ -116,6 +129,8 @@ def _facts(view: RunView, console: Console) -> None:
     several = len(targets(view)) > 1
     for ceiling in [] if view.comparisons else view.ceilings:
         table.add_row(f"ceiling {ceiling.target}" if several else "ceiling", Text(ceiling_words(ceiling)))
+    for name, words in sustained_lines(view):
+        table.add_row(name, Text(plain(words)))
     requests = request_words(view)
     if requests is not None:
         table.add_row("requests", requests)
