@@ -1,24 +1,17 @@
-"""What must be true before a measurement begins: allowed hosts, a target that answers, nobody else measuring here."""
+"""What must be true before a measurement begins: allowed hosts, and targets that answer."""
 
-import asyncio
-import contextlib
-import fcntl
 import os
-from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
-from pathlib import Path
 
 import httpx
 
 from config.plan import Plan, Target
 from config.settings import Settings
-from storage.disk import make_folder
-from storage.errors import HostNotAllowed, StorageError, TargetError
+from storage.errors import HostNotAllowed, TargetError
 from storage.records import Failure
 from tasks.load.dial import failure_of
 from tasks.load.senders import httpx_transport
 
-LOCK_WAIT_S = 3600.0
 Headers = dict[str, dict[str, str]]  # by the target's name: what it said of itself
 # What the command line has found out before it started a Prefect server; None: nobody has asked the targets yet.
 PROBED: ContextVar[Headers | None] = ContextVar("probed", default=None)
@@ -92,33 +85,6 @@ async def ask(target: Target, content: str, timeout_s: float, *, stream: bool = 
             f"nothing answers at {target.url} ({type(error).__name__}: {str(error)[:120] or 'no reply'}); "
             "is the gateway up, and is the URL its base URL, ending in /v1?"
         ) from None
-
-
-@contextlib.asynccontextmanager
-async def only_one(home: Path, say: Callable[[str], None]) -> AsyncIterator[None]:
-    """Two benchmarks on one machine spoil each other: hold `bench.lock` in the data root while one runs."""
-    make_folder(home)
-    handle = os.open(home / "bench.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        waited = 0.0
-        while not _taken(handle):
-            if not waited:
-                say("another run is measuring on this machine; waiting for it to end")
-            if waited >= LOCK_WAIT_S:
-                raise StorageError(f"another run has held {home / 'bench.lock'} for an hour; end it, or try later")
-            await asyncio.sleep(1.0)
-            waited += 1.0
-        yield
-    finally:
-        os.close(handle)
-
-
-def _taken(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def alive(pid: int) -> bool:

@@ -27,7 +27,6 @@ from flows.outcome import Outcome, exit_code
 from flows.pairing import side_by_side
 from flows.seeking import seek, widen
 from flows.specs import Setting, load_spec, paired_specs, plan_digest, replay_spec, streams, sweep_specs
-from storage.disk import keep_private
 from storage.errors import GatebenchError
 from storage.files import RunFiles, new_run_id
 from storage.machine import environment, fingerprint
@@ -55,7 +54,6 @@ async def run_line(order: Order) -> State[Any]:
     The state's data is an Outcome, as a dict. Cancelling keeps what is on disk and marks the run.
     """
     hush()
-    keep_private()
     settings = Settings()
     order = replace(order, plan=order.plan.here(settings.timeouts))
     try:
@@ -102,12 +100,15 @@ class _Night:
         try:
             return await self._measured(run, workload.path, workload.workload_id)
         except (asyncio.CancelledError, KeyboardInterrupt, TerminationSignal):  # the latter two: between two awaits
-            self._close(RunStatus.CANCELLED, None, 130, "cancelled")
+            with contextlib.suppress(
+                GatebenchError
+            ):  # a book that cannot be had hides nothing; the next run marks this
+                self._close(RunStatus.CANCELLED, None, 130, "cancelled")
             raise
         except BaseException as error:
             code = error.exit_code if isinstance(error, GatebenchError) else 1
-            self._close(RunStatus.FAILED, None, code, str(error) or type(error).__name__)
             with contextlib.suppress(GatebenchError):
+                self._close(RunStatus.FAILED, None, code, str(error) or type(error).__name__)
                 await alert(self.run_id, self.plan)
             raise
 
