@@ -9,26 +9,17 @@ from typing import Any
 import duckdb
 
 from storage.records import Cost, GatewayFacts, to_json
+from storage.rows import FROM_JSON, fill
 
 Con = duckdb.DuckDBPyConnection
 
-PUT_COST = """
-insert into costs (run_id, place, leg_id, attempt, target, series, level, model, requests, unknown, input_tokens,
-                   cached_tokens, output_tokens, usd, wasted_requests, wasted_output_tokens, wasted_usd)
-values ($run_id, $place, $leg_id, $attempt, $target, $series, $level, $model, $requests, $unknown, $input_tokens,
-        $cached_tokens, $output_tokens, $usd, $wasted_requests, $wasted_output_tokens, $wasted_usd)
-"""
+PUT_COSTS = "insert into costs " + FROM_JSON
 GET_COSTS = """
 select leg_id, attempt, target, series, level, model, requests, unknown, input_tokens, cached_tokens, output_tokens,
        usd, wasted_requests, wasted_output_tokens, wasted_usd
 from costs where run_id = $run_id order by place
 """
-PUT_FACTS = """
-insert into gateway_facts (run_id, attempt, target, series, level, requests, ok, rate_limited, fallbacks, retried,
-                           cache_hits, other_model, record)
-values ($run_id, $attempt, $target, $series, $level, $requests, $ok, $rate_limited, $fallbacks, $retried,
-        $cache_hits, $other_model, $record)
-"""
+PUT_FACTS = "insert into gateway_facts " + FROM_JSON
 FACT_FIELDS = (
     *("attempt", "target", "series", "level", "requests", "ok", "rate_limited", "fallbacks", "retried"),
     *("cache_hits", "other_model"),
@@ -38,8 +29,8 @@ GET_FACTS = "select record from gateway_facts where run_id = $run_id order by ta
 
 def put_costs(con: Con, run_id: str, costs: Sequence[Cost]) -> None:
     con.execute("delete from costs where run_id = $run_id", {"run_id": run_id})
-    for place, cost in enumerate(costs):
-        con.execute(PUT_COST, {"run_id": run_id, "place": place, **to_json(cost)})
+    rows = [{"run_id": run_id, "place": place, **to_json(cost)} for place, cost in enumerate(costs)]
+    fill(con, PUT_COSTS, "costs", rows)
 
 
 def get_costs(con: Con, run_id: str) -> list[Cost]:
@@ -49,15 +40,16 @@ def get_costs(con: Con, run_id: str) -> list[Cost]:
 
 def put_gateway_facts(con: Con, run_id: str, facts: Sequence[GatewayFacts]) -> None:
     con.execute("delete from gateway_facts where run_id = $run_id", {"run_id": run_id})
-    for fact in facts:
-        record = to_json(fact)
-        columns = {name: record[name] for name in FACT_FIELDS}
-        con.execute(PUT_FACTS, {"run_id": run_id, **columns, "record": json.dumps(record)})
+    fill(con, PUT_FACTS, "gateway_facts", [_row(run_id, to_json(fact)) for fact in facts])
 
 
 def get_gateway_facts(con: Con, run_id: str) -> list[GatewayFacts]:
     """By target, series and level; the first attempt before the confirm."""
     return [_facts(json.loads(row[0])) for row in con.execute(GET_FACTS, {"run_id": run_id}).fetchall()]
+
+
+def _row(run_id: str, record: dict[str, Any]) -> dict[str, Any]:
+    return {"run_id": run_id, **{name: record[name] for name in FACT_FIELDS}, "record": json.dumps(record)}
 
 
 def _facts(raw: dict[str, Any]) -> GatewayFacts:

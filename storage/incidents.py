@@ -9,6 +9,7 @@ import duckdb
 
 from storage.errors import UsageError
 from storage.records import Change, Drift, Incident, Symptom, Verdict, to_json
+from storage.rows import FROM_JSON, fill
 from storage.runs import in_utc
 
 Con = duckdb.DuckDBPyConnection
@@ -31,10 +32,7 @@ insert into changes (incident_id, segment_id, run_id, action, what, who, why, sa
 values ($incident_id, $segment_id, $run_id, $action, $what, $who, $why, $said_at, $told)
 """
 SELECT_CHANGE = "select incident_id, segment_id, run_id, action, what, who, why, said_at, told from changes "
-PUT_DRIFT = """
-insert into drifts (run_id, segment_id, metric, night, effect, z, c, onset, slope, calm, alarm)
-values ($run_id, $segment_id, $metric, $night, $effect, $z, $c, $onset, $slope, $calm, $alarm)
-"""
+PUT_DRIFTS = "insert into drifts " + FROM_JSON
 DRIFTS = """
 select s.target, s.series, d.metric, d.night, d.effect, d.z, d.c, d.onset, d.slope, d.calm, d.alarm
 from drifts d join runs r using (run_id) join segments s using (segment_id)
@@ -145,9 +143,7 @@ def changes_of(con: Con, *, incident_id: str | None = None, run_id: str | None =
 def put_drifts(con: Con, run_id: str, found: Sequence[tuple[str, Drift]]) -> None:
     """(segment, drift) of a run; replaces what it had."""
     con.execute("delete from drifts where run_id = $run_id", {"run_id": run_id})
-    for segment_id, drift in found:
-        row = {name: value for name, value in to_json(drift).items() if name not in ("target", "series")}
-        con.execute(PUT_DRIFT, {**row, "run_id": run_id, "segment_id": segment_id})
+    fill(con, PUT_DRIFTS, "drifts", [_drift_row(run_id, segment_id, to_json(drift)) for segment_id, drift in found])
 
 
 def drifts(con: Con, segment_ids: Sequence[str], before: str, most: int) -> list[Drift]:
@@ -171,6 +167,12 @@ def last_verdicts(con: Con, segment_id: str, before: str, most: int) -> list[tup
     for row in con.execute(LAST_VERDICTS, what).fetchall():
         found.setdefault(row[0], []).append(Verdict(*row[1:]))
     return list(found.items())
+
+
+def _drift_row(run_id: str, segment_id: str, drift: dict[str, Any]) -> dict[str, Any]:
+    """The segment says target and series."""
+    row = {name: value for name, value in drift.items() if name not in ("target", "series")}
+    return {**row, "run_id": run_id, "segment_id": segment_id}
 
 
 def _next_id(con: Con) -> int:

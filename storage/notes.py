@@ -11,7 +11,8 @@ from typing import Any
 import duckdb
 
 from storage.errors import UsageError
-from storage.records import LogFile
+from storage.records import LogFile, to_json
+from storage.rows import FROM_JSON, fill
 
 Con = duckdb.DuckDBPyConnection
 
@@ -20,10 +21,7 @@ insert or replace into workloads (name, workload_id, path, header, pinned, who, 
 values ($name, $workload_id, $path, $header, $pinned, $who, $why, $saved_at)
 """
 SELECT_WORKLOAD = "select name, workload_id, path, header, pinned, who, why, saved_at from workloads "
-PUT_LOG = """
-insert or replace into captured_logs (plan, path, size, mtime_ns, sha256, captured_at)
-values ($plan, $path, $size, $mtime_ns, $sha256, $captured_at)
-"""
+PUT_LOGS = "insert or replace into captured_logs " + FROM_JSON
 PUT_ALERT = """
 insert into alerts (run_id, kind, channels, title, body, sent_at, error)
 values ($run_id, $kind, $channels, $title, $body, $sent_at, $error)
@@ -82,9 +80,8 @@ def find_pinned(con: Con, name: str) -> WorkloadRow | None:
 
 
 def put_logs(con: Con, plan: str, logs: Sequence[LogFile], captured_at: str) -> None:
-    for log in logs:
-        values = {name: getattr(log, name) for name in LogFile.__slots__}
-        con.execute(PUT_LOG, {**values, "plan": plan, "captured_at": captured_at})
+    said = {"plan": plan, "captured_at": captured_at}
+    fill(con, PUT_LOGS, "captured_logs", [{**to_json(log), **said} for log in logs])
 
 
 def get_logs(con: Con, plan: str) -> list[LogFile]:

@@ -9,18 +9,14 @@ import duckdb
 
 from storage.files import leg_from_json
 from storage.records import Calibration, Ceiling, Cell, Estimate, Leg, Slo, SloResult, Verdict, to_json
+from storage.rows import FROM_JSON, fill
 
 Con = duckdb.DuckDBPyConnection
 
-PUT_LEG = """
-insert or replace into legs (run_id, leg_id, trial_id, attempt, block, target, series, level, started_at, scheduled,
-                             row_count, measured, ok, dropped, lost, validity, record)
-values ($run_id, $leg_id, $trial_id, $attempt, $block, $target, $series, $level, $started_at, $scheduled,
-        $rows, $measured, $ok, $dropped, $lost, $validity, $record)
-"""
+PUT_LEGS = "insert or replace into legs " + FROM_JSON
 LEG_FIELDS = (
     *("run_id", "leg_id", "trial_id", "attempt", "block", "target", "series", "level", "started_at"),
-    *("scheduled", "rows", "measured", "ok", "dropped", "lost", "validity"),
+    *("scheduled", "measured", "ok", "dropped", "lost", "validity"),
 )
 PUT_TRIALS = """
 insert into trials (run_id, trial_id, attempt, target, series, level, blocks, scheduled, measured, ok, dropped, lost,
@@ -30,40 +26,16 @@ select run_id, trial_id, attempt, target, series, level, count(*), sum(scheduled
 from legs where run_id = $run_id
 group by run_id, trial_id, attempt, target, series, level
 """
-PUT_CELL = """
-insert into estimates (run_id, attempt, target, series, level, metric, point, lower, upper, n, blocks, at_least)
-values ($run_id, $attempt, $target, $series, $level, $metric, $point, $lower, $upper, $n, $blocks, $at_least)
-"""
-PUT_VERDICT = """
-insert into verdicts (run_id, place, target, series, metric, level, effect, lower, upper, p, detectable, verdict,
-                      reason)
-values ($run_id, $place, $target, $series, $metric, $level, $effect, $lower, $upper, $p, $detectable, $verdict, $reason)
-"""
-PUT_SLO = """
-insert into slo_results (run_id, place, slo_text, stat, quantity, threshold, slo_level, target, series, level, point,
-                         ok)
-values ($run_id, $place, $text, $stat, $quantity, $threshold, $slo_level, $target, $series, $level, $point, $ok)
-"""
-PUT_CEILING = """
-insert into ceilings (run_id, place, target, point, lower, upper, n, blocks, at_least, concurrency, reached, limited_by,
-                      knee)
-values ($run_id, $place, $target, $point, $lower, $upper, $n, $blocks, $at_least, $concurrency, $reached, $limited_by,
-        $knee)
-"""
-PUT_CALIBRATION = """
-insert into calibrations (run_id, stream, floor_p50_ms, floor_p99_ms, ceiling_rps, lag_p50_ms, lag_p99_ms, lag_max_ms,
-                          transport)
-values ($run_id, $stream, $floor_p50_ms, $floor_p99_ms, $ceiling_rps, $lag_p50_ms, $lag_p99_ms, $lag_max_ms,
-        $transport)
-"""
+PUT_CELLS = "insert into estimates " + FROM_JSON
+PUT_VERDICTS = "insert into verdicts " + FROM_JSON
+PUT_SLOS = "insert into slo_results " + FROM_JSON
+PUT_CEILINGS = "insert into ceilings " + FROM_JSON
+PUT_CALIBRATIONS = "insert into calibrations " + FROM_JSON
 
 
 def put_legs(con: Con, run_id: str, legs: Sequence[Leg]) -> None:
     """A leg that is there already is replaced, never doubled; trials are the sums of all legs of the run."""
-    for leg in legs:
-        record = to_json(leg)
-        row = {name: record[name] for name in LEG_FIELDS}
-        con.execute(PUT_LEG, {**row, "run_id": run_id, "record": json.dumps(record)})
+    fill(con, PUT_LEGS, "legs", [_leg_row(run_id, to_json(leg)) for leg in legs])
     con.execute("delete from trials where run_id = $run_id", {"run_id": run_id})
     con.execute(PUT_TRIALS, {"run_id": run_id})
 
@@ -83,7 +55,7 @@ def put_cells(con: Con, run_id: str, cells: Sequence[Cell]) -> None:
             "delete from estimates where run_id = $run_id and attempt = $attempt",
             {"run_id": run_id, "attempt": attempt},
         )
-    _fill(con, PUT_CELL, [{"run_id": run_id, **_flat(to_json(cell), "estimate")} for cell in cells])
+    fill(con, PUT_CELLS, "estimates", [{"run_id": run_id, **_flat(to_json(cell), "estimate")} for cell in cells])
 
 
 def get_cells(con: Con, run_id: str) -> list[Cell]:
@@ -97,7 +69,7 @@ def get_cells(con: Con, run_id: str) -> list[Cell]:
 
 def put_verdicts(con: Con, run_id: str, verdicts: Sequence[Verdict]) -> None:
     con.execute("delete from verdicts where run_id = $run_id", {"run_id": run_id})
-    _fill(con, PUT_VERDICT, _placed(run_id, [to_json(verdict) for verdict in verdicts]))
+    fill(con, PUT_VERDICTS, "verdicts", _placed(run_id, [to_json(verdict) for verdict in verdicts]))
 
 
 def get_verdicts(con: Con, run_id: str) -> list[Verdict]:
@@ -111,7 +83,7 @@ def get_verdicts(con: Con, run_id: str) -> list[Verdict]:
 
 def put_slo_results(con: Con, run_id: str, results: Sequence[SloResult]) -> None:
     con.execute("delete from slo_results where run_id = $run_id", {"run_id": run_id})
-    _fill(con, PUT_SLO, _placed(run_id, [_slo_row(result) for result in results]))
+    fill(con, PUT_SLOS, "slo_results", _placed(run_id, [_slo_row(result) for result in results]))
 
 
 def get_slo_results(con: Con, run_id: str) -> list[SloResult]:
@@ -126,7 +98,7 @@ def get_slo_results(con: Con, run_id: str) -> list[SloResult]:
 def put_ceilings(con: Con, run_id: str, ceilings: Sequence[Ceiling]) -> None:
     con.execute("delete from ceilings where run_id = $run_id", {"run_id": run_id})
     rows = [_flat(to_json(ceiling), "throughput_rps") for ceiling in ceilings]
-    _fill(con, PUT_CEILING, _placed(run_id, rows))
+    fill(con, PUT_CEILINGS, "ceilings", _placed(run_id, rows))
 
 
 def get_ceilings(con: Con, run_id: str) -> list[Ceiling]:
@@ -144,7 +116,7 @@ def put_calibration(con: Con, run_id: str, calibration: Calibration) -> None:
         "delete from calibrations where run_id = $run_id and stream = $stream and transport = $transport",
         {"run_id": run_id, "stream": calibration.stream, "transport": calibration.transport},
     )
-    con.execute(PUT_CALIBRATION, {"run_id": run_id, **to_json(calibration)})
+    fill(con, PUT_CALIBRATIONS, "calibrations", [{"run_id": run_id, **to_json(calibration)}])
 
 
 def get_calibrations(con: Con, run_id: str) -> list[Calibration]:
@@ -156,9 +128,9 @@ def get_calibrations(con: Con, run_id: str) -> list[Calibration]:
     return [Calibration(*row) for row in rows]
 
 
-def _fill(con: Con, sql: str, rows: list[dict[str, Any]]) -> None:
-    if rows:
-        con.executemany(sql, rows)
+def _leg_row(run_id: str, record: dict[str, Any]) -> dict[str, Any]:
+    row = {name: record[name] for name in LEG_FIELDS}
+    return {**row, "run_id": run_id, "row_count": record["rows"], "record": json.dumps(record)}
 
 
 def _placed(run_id: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
