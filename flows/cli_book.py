@@ -52,10 +52,11 @@ def rebuild(json: Json = None, quiet: Quiet = False, home: Home = None) -> int:
     common.quiet_prefect(settings.home_path)
     import asyncio
 
-    from flows.ground import only_one
+    from flows.lock import only_one
 
     async def alone() -> "Rebuilt":
-        async with only_one(settings.home_path, lambda text: typer.echo(text, err=True)):
+        say = lambda text: typer.echo(text, err=True)  # noqa: E731
+        async with only_one(settings.home_path, "gatebench rebuild", say, settings.run_wait_s):
             return await asyncio.to_thread(_rebuilt, settings)
 
     found = asyncio.run(alone())

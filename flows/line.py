@@ -16,12 +16,13 @@ from config.plan import PlanError
 from config.settings import Settings
 from flows import wording
 from flows.forecast import afford, forecast
-from flows.ground import PROBED, alive, check_hosts, only_one, probe_all
+from flows.ground import PROBED, alive, check_hosts, probe_all
 from flows.hush import hush
 from flows.instruments import instruments
 from flows.intake import take_in
 from flows.legs import Legs
 from flows.listen import say
+from flows.lock import only_one
 from flows.order import Order
 from flows.outcome import Outcome, exit_code
 from flows.pairing import side_by_side
@@ -60,7 +61,7 @@ async def run_line(order: Order) -> State[Any]:
         check_hosts(order.plan, settings)
         known = PROBED.get()
         headers = await probe_all(order.plan) if known is None else known
-        async with only_one(settings.home_path, say):
+        async with only_one(settings.home_path, f"{order.flow} {order.plan.name}", say, settings.run_wait_s):
             outcome = await _Night(order, settings, headers).run()
     except (GatebenchError, PlanError) as error:
         code = error.exit_code if isinstance(error, GatebenchError) else 2
