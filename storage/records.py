@@ -628,7 +628,7 @@ class Sustained:
     confirmed: bool  # kept up with it twice
     why: str
     probes: list[RateProbe]
-    objectives: list["Slo"] = field(default_factory=list)  # what a rate had to keep
+    objectives: list[Slo] = field(default_factory=list)  # what a rate had to keep
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from storage.records import Slo, Sustained
 from tasks.charts.theme import BAD, GOOD, QUIET, WIDTH, Drawing, log_scale, wrapped
 from tasks.charts.words import number
 
+HEIGHT = 280
 WORDS = {True: "kept up", False: "too much", None: "not known"}
 COLOURS = {"kept up": GOOD, "too much": BAD, "not known": QUIET}
 SHAPES = {"kept up": "circle", "too much": "cross", "not known": "square"}
@@ -29,7 +30,7 @@ def rates_tried(frame: pl.DataFrame, found: Sustained) -> Drawing:
     """`frame`: of `frame_of`."""
     slos = [slo for slo in found.objectives if slo.quantity == "latency" and slo.stat == "p95"]
     words = [word for word in COLOURS if word in frame["word"].to_list()]
-    base = alt.Chart(frame, width=WIDTH, height=280)
+    base = alt.Chart(frame, width=WIDTH, height=HEIGHT)
     x = alt.X("rate:Q", title="requests due a second", scale=_room(frame, found))
     limits = [slo.threshold * 1e3 for slo in slos]
     y = alt.Y("p95_ms:Q", title="p95 from when they were due (ms, log)", scale=log_scale([*frame["p95_ms"], *limits]))
@@ -69,8 +70,8 @@ def _answer(found: Sustained) -> list[alt.Chart]:
     )
     label = f"{'sustains' if found.reached else 'at least'} {number(e.point)}/s"
     line = alt.Chart(at).mark_rule(strokeDash=[6, 4], color=GOOD, strokeWidth=1.5).encode(x="rate:Q")
-    text = alt.Chart(at.with_columns(label=pl.lit(label))).mark_text(align="right", dx=-5, dy=10)
-    layers = [line, text.encode(x="rate:Q", y=alt.value(0), text="label:N")]
+    text = alt.Chart(at.with_columns(label=pl.lit(label))).mark_text(align="right", dx=-5, dy=-8)
+    layers = [line, text.encode(x="rate:Q", y=alt.value(HEIGHT), text="label:N")]
     if e.lower is not None and e.upper is not None:
         layers.insert(0, alt.Chart(at).mark_rect(color=GOOD, opacity=0.12).encode(x="low:Q", x2="high:Q"))
     return layers

@@ -1,20 +1,23 @@
-"""Throughput against concurrency, with the interval over blocks and the ceiling."""
+"""Throughput against concurrency, with the interval over blocks, the knee, the ceiling and the sustainable rate."""
 
 import altair as alt
 import polars as pl
 
-from storage.records import Ceiling
-from tasks.charts.theme import BAD, GOOD, QUIET, WIDTH, Drawing, ends, wrapped
+from storage.records import Ceiling, Estimate, Sustained
+from tasks.charts.theme import ACCENT, BAD, GOOD, QUIET, WIDTH, Drawing, ends, wrapped
 from tasks.charts.words import number
 
 NAMES = {"throughput": "finished", "goodput": "finished inside every objective"}
 
 
-def throughput(frame: pl.DataFrame, ceiling: Ceiling | None) -> Drawing:
-    """`frame`: level, metric (throughput, goodput), rps, lower, upper, of one target's sweep."""
+def throughput(frame: pl.DataFrame, ceiling: Ceiling | None, sustained: Sustained | None = None) -> Drawing:
+    """`frame`: level, metric (throughput, goodput), rps, lower, upper, of one target's sweep. `sustained`: what it kept
+    up with in an open loop, where that was looked for."""
     rows = frame.with_columns(what=pl.col("metric").replace_strict(NAMES, return_dtype=pl.String))
     kinds = [name for metric, name in NAMES.items() if metric in rows["metric"].to_list()]
     colour = alt.Color("what:N", title=None, scale=alt.Scale(domain=kinds, range=["#3b8bc9", "#e69f00"][: len(kinds)]))
+    last = "goodput" if "goodput" in rows["metric"] else "throughput"
+    rows = rows.with_columns(knee=(pl.col("level") == _knee(ceiling)) & (pl.col("metric") == last))
     base = alt.Chart(rows.drop("metric"), width=WIDTH, height=280)
     x = _x(rows)
     y = alt.Y("rps:Q", title="requests finished a second", scale=alt.Scale(domain=[0, _top(rows, ceiling) * 1.1]))
@@ -30,8 +33,10 @@ def throughput(frame: pl.DataFrame, ceiling: Ceiling | None) -> Drawing:
         base.mark_rule(strokeWidth=2).encode(x=x, y="lower:Q", y2="upper:Q", color=colour),
         base.mark_point(filled=True, size=60, opacity=1).encode(x=x, y=y, color=colour, tooltip=tooltip),
     ]
+    layers.append(base.transform_filter("datum.knee").mark_point(size=240, color=BAD, strokeWidth=2).encode(x=x, y=y))
     lines = _ceiling(ceiling) if ceiling else []
-    return alt.layer(*layers, *lines).properties(title=wrapped(_title(frame, ceiling)))
+    lines += _sustained(sustained) if sustained else []
+    return alt.layer(*lines, *layers).properties(title=wrapped(_title(frame, ceiling)))
 
 
 def concurrency_axis(levels: list[int]) -> alt.X:
@@ -54,6 +59,32 @@ def _x(frame: pl.DataFrame) -> alt.X:
     return concurrency_axis(frame["level"].to_list())
 
 
+def _knee(ceiling: Ceiling | None) -> int:
+    """The level of the knee; -1, which no level is, where there is none."""
+    return -1 if ceiling is None or ceiling.knee is None else ceiling.knee
+
+
+def _band(e: Estimate, colour: str) -> list[alt.Chart]:
+    """Where the interval of an answer lies."""
+    if e.lower is None or e.upper is None:
+        return []
+    at = pl.DataFrame({"lower": [e.lower], "upper": [e.upper]})
+    return [alt.Chart(at).mark_rect(color=colour, opacity=0.12).encode(y="lower:Q", y2="upper:Q")]
+
+
+def _sustained(found: Sustained) -> list[alt.Chart]:
+    """Its words below its line, for those of the ceiling stand above theirs."""
+    e = found.rate_rps
+    if e is None:
+        return []
+    at = pl.DataFrame(
+        {"rps": [e.point], "label": [f"{'sustains' if found.reached else 'sustains at least'} {number(e.point)}/s"]}
+    )
+    line = alt.Chart(at).mark_rule(strokeDash=[2, 3], color=ACCENT, strokeWidth=1.5).encode(y="rps:Q")
+    text = alt.Chart(at).mark_text(align="left", dx=4, dy=10).encode(x=alt.value(0), y="rps:Q", text="label:N")
+    return [line, text]
+
+
 def _ceiling(ceiling: Ceiling) -> list[alt.Chart]:
     e = ceiling.throughput_rps
     word = "ceiling" if ceiling.reached else "at least"
@@ -67,7 +98,7 @@ def _ceiling(ceiling: Ceiling) -> list[alt.Chart]:
         .mark_text(align="left", dx=4, dy=-8, fontSize=12)
         .encode(x=alt.value(0), y="rps:Q", text="label:N")
     )
-    return [line, text]
+    return [*_band(e, colour), line, text]
 
 
 def _title(frame: pl.DataFrame, ceiling: Ceiling | None) -> str:

@@ -59,8 +59,12 @@ def _limit(ceiling: Ceiling) -> list[alt.Chart]:
     at = pl.DataFrame({"rps": [rate], "label": [f"{word} {number(rate)}/s"]})
     colour = GOOD if ceiling.reached else BAD if ours else QUIET
     line = alt.Chart(at).mark_rule(strokeDash=[6, 4], color=colour, strokeWidth=1.5).encode(x="rps:Q")
-    text = alt.Chart(at).mark_text(align="right", dx=-5, dy=10).encode(x="rps:Q", y=alt.value(0), text="label:N")
-    return [line, text]
+    text = alt.Chart(at).mark_text(align="right", dx=-5, dy=-8).encode(x="rps:Q", y=alt.value(280), text="label:N")
+    e = ceiling.throughput_rps
+    if e.lower is None or e.upper is None:
+        return [line, text]
+    ends = alt.Chart(pl.DataFrame({"from": [e.lower], "to": [e.upper]}))
+    return [ends.mark_rect(color=colour, opacity=0.12).encode(x="from:Q", x2="to:Q"), line, text]
 
 
 def _title(rows: pl.DataFrame, stat: str, ceiling: Ceiling | None, limits: Sequence[float]) -> str:

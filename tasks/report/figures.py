@@ -94,7 +94,9 @@ def throughput_figure(view: RunView, target: str, index: int) -> list[Figure]:
         "A level's throughput is its concurrency over its mean latency (Little's law): ramp and drain are left out; "
         "bars are 95 % intervals over the blocks."
     )
-    return [figure(f"throughput-{index}", note, throughput(frame, ceiling), frame)]
+    sustained = next((one for one in view.sustained if one.target == target), None)
+    note += " A ring marks the knee, a band the interval of the ceiling."
+    return [figure(f"throughput-{index}", note, throughput(frame, ceiling, sustained), frame)]
 
 
 def tradeoff_figure(view: RunView, target: str, index: int) -> list[Figure]:
