@@ -1,15 +1,15 @@
 """The measuring of one run: legs one after the other, under one budget, shown as they go."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
-from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
-
+from flows.bar import Bar
 from flows.listen import LISTENER, Under, say
 from flows.pace import seconds_left, seconds_of
-from flows.specs import Setting, null_spec
+from flows.specs import Setting, null_spec, price_list
 from flows.spending import Spending
 from storage.errors import NothingMeasured
 from storage.files import RunFiles
@@ -22,15 +22,32 @@ from tasks.report.instrument import calibration_words
 
 
 class Legs:
-    """`streamed`: share of streams among requests that are sent as they were recorded."""
+    """`streamed`: share of streams among requests that are sent as they were recorded. `closed`: legs that an earlier
+    try at the run has measured, which are not measured again, and `rows_aside` what it had of others; `check` raises
+    before a leg that must not begin."""
 
-    def __init__(self, setting: Setting, files: RunFiles, book: Book, streamed: float | None = None) -> None:
+    def __init__(
+        self,
+        setting: Setting,
+        files: RunFiles,
+        book: Book,
+        streamed: float | None = None,
+        *,
+        closed: Mapping[str, Leg] = MappingProxyType({}),
+        rows_aside: int = 0,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self.all: list[Leg] = []
         self.setting = setting
         self._files = files
         self._book = book
         self._streamed = streamed
-        self._spending = Spending(setting.plan.budget, files)
+        self._closed = closed
+        self._check = check
+        before = [leg for leg in closed.values() if leg.series != Series.CALIBRATION]
+        self._spending = Spending(
+            setting.plan.budget, files, before=before, rows_before=rows_aside, prices=price_list(setting.plan)
+        )
         self._calibrations: list[Calibration] = []
         self._total = 0
         self._used_up: str | None = None  # which limit of the budget ended the measuring between two legs
@@ -47,8 +64,12 @@ class Legs:
     async def calibrate(self, null: str, shapes: Iterable[bool]) -> None:
         """One of each shape of request that is to be sent: streamed or plain, over each transport."""
         setting = self.setting
+        known = await asyncio.to_thread(self._book.calibrations, setting.run_id)
+        self._calibrations += known
         for stream in shapes:
             for transport in dict.fromkeys(target.transport for target in setting.plan.targets):
+                if any((c.stream, c.transport) == (stream, transport) for c in known):
+                    continue  # of an earlier try at the run
                 spec = null_spec(setting, null, stream=stream, transport=transport)
                 calibration = await calibrate(spec, str(setting.runs_path))
                 await asyncio.to_thread(self._book.add_calibration, setting.run_id, calibration)
@@ -58,8 +79,7 @@ class Legs:
     async def run(self, specs: Sequence[LegSpec]) -> None:
         """One leg after the other; a budget or the breaker ends the measuring, not the run."""
         self._total += len(specs)
-        named = f"Legs of {self.setting.run_id}"
-        artifact = await acreate_progress_artifact(0.0, key="gatebench-progress", description=named)
+        bar = await Bar.begin(f"Legs of {self.setting.run_id}")
         for place, spec in enumerate(specs):
             if self.stopped() is not None or (place and self._was_too_much()):
                 return
@@ -70,7 +90,7 @@ class Legs:
             await self._one(spec, specs[place:])
             done = len(self.all)
             if done % max(1, self._total // 10) == 0 or done == self._total:
-                await aupdate_progress_artifact(artifact, progress=100.0 * done / self._total)
+                await bar.show(100.0 * done / self._total)
 
     async def probe(self, spec: LegSpec) -> bool:
         """One leg more, of a search; False: the budget, or whatever stopped the run, leaves no room for it."""
@@ -84,6 +104,10 @@ class Legs:
         return last.attempt == Attempt.PROBE and last.stopped is not None
 
     async def _one(self, spec: LegSpec, coming: Sequence[LegSpec]) -> None:
+        if spec.leg_id in self._closed:
+            self.all.append(self._closed[spec.leg_id])
+            return
+        self._check()
         label, ready = label_of(spec), self._ready(spec)
         LISTENER.get().begin(self._under(ready, label, coming))
         leg = await measure(label, ready)

@@ -1,6 +1,9 @@
 """What a flow wants of the line."""
 
 from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter
 
 from config.load import Load
 from config.plan import Plan
@@ -20,3 +23,13 @@ class Order:
     judge: bool = False
     ceiling: bool = False  # the highest rate that a target keeps up with, in an open loop, after all else
     compare: bool = False  # the sweep's targets against each other, side by side; the first is the baseline
+
+
+def order_json(order: Order) -> dict[str, Any]:
+    """All of it but the plan, which a run keeps by itself, as plain values."""
+    found: dict[str, Any] = TypeAdapter(Order).dump_python(order, mode="json", exclude={"plan"})
+    return found
+
+
+def order_from(raw: dict[str, Any], plan: dict[str, Any]) -> Order:
+    return TypeAdapter(Order).validate_python({**raw, "plan": plan})

@@ -1,28 +1,42 @@
 """What is left of a run's budget, leg by leg."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from config.plan import Budget
 from storage.files import RunFiles
-from storage.records import CONTROL, Leg
+from storage.records import CONTROL, Leg, Price
 from tasks.load.spec import BudgetSpec
 from tasks.stats.cost import costs
 from tasks.stats.kinds import kinds
 
 
 class Spending:
-    """Counts requests to the targets, their tokens and their money; the control is free. `clock`: seconds."""
+    """Counts requests to the targets, their tokens and their money; the control is free. `clock`: seconds; `before`:
+    legs, and rows of halves that were set aside, of earlier tries at the run, which have been paid for too."""
 
-    def __init__(self, budget: Budget, files: RunFiles, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        budget: Budget,
+        files: RunFiles,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        before: Iterable[Leg] = (),
+        rows_before: int = 0,
+        prices: Mapping[str, Price] = MappingProxyType({}),
+    ) -> None:
         self._budget = budget
         self._files = files
         self._clock = clock
         self._began = clock()
-        self._requests = 0
+        self._requests = rows_before
         self._tokens = 0
         self._usd = 0.0
+        for leg in before:
+            self._began -= leg.duration_s
+            self.add(leg, BudgetSpec(prices=dict(prices)))
 
     def used_up(self) -> str | None:
         """Which limit is reached, in the words of a leg that reaches it; None: there is something left of each."""

@@ -105,6 +105,25 @@ class RunFiles:
         legs = [_read(file, leg_from_json) for file in self.folder.glob("*/leg.json")]
         return sorted(legs, key=lambda leg: (leg.started_at, leg.leg_id))
 
+    def begun(self) -> list[str]:
+        """Legs that have rows on disk or were closed, in order of their names."""
+        found = {file.parent.name for kind in ("part-*", "leg.json") for file in self.folder.glob(f"*/{kind}")}
+        return sorted(found)
+
+    def set_aside(self, leg_id: str) -> int:
+        """What there is of a leg that is to be measured again goes to `unfinished-<n>` in its folder, where no reader
+        of the run takes it for rows of the new one. How many rows that are. Raises StorageError."""
+        folder = self.folder / _one_name(leg_id)
+        rows = self.samples(leg_id).select(pl.len()).collect().item()
+        aside = folder / f"unfinished-{len(list(folder.glob('unfinished-*'))):d}"
+        try:
+            aside.mkdir(mode=0o700)
+            for file in [*folder.glob("part-*"), *folder.glob("ended-*"), *folder.glob("leg.json*")]:
+                file.rename(aside / file.name)
+        except OSError as error:
+            raise trouble(error, aside) from error
+        return int(rows)
+
     def write_leg(self, leg: Leg) -> Path:
         """Close a leg: its parts are on disk before this is written."""
         path = self.folder / _one_name(leg.leg_id) / "leg.json"
