@@ -101,9 +101,7 @@ class _Night:
         try:
             return await self._measured(run, workload.path, workload.workload_id)
         except (asyncio.CancelledError, KeyboardInterrupt, TerminationSignal):  # the latter two: between two awaits
-            with contextlib.suppress(
-                GatebenchError
-            ):  # a book that cannot be had hides nothing; the next run marks this
+            with contextlib.suppress(GatebenchError):  # a book that cannot be had hides nothing
                 self._close(RunStatus.CANCELLED, None, 130, "cancelled")
             raise
         except BaseException as error:
@@ -284,10 +282,8 @@ class _Night:
         for delivery in await alert(self.run_id, self.plan):
             say(f"alert to {delivery.channel}: {'sent' if delivery.ok else f'failed, {delivery.error}'}")
         text = headline(await asyncio.to_thread(view_of, self.run_id, self.settings))
-        say(text)
-        say(f"report: {page}")
-        if (freed := await forget()) is not None:
-            say(freed)
+        for said in (text, f"report: {page}", *await forget()):
+            say(said)
         return Outcome(self.run_id, self.order.flow, verdict, code, text, page, str(self.settings.home_path))
 
     def _close(self, status: str, verdict: str | None, code: int, reason: str | None, page: str | None = None) -> None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from storage.disk import make_folder
+from storage.disk import keep_private, make_folder
 from storage.errors import Busy
 from storage.store import wall_clock
 
@@ -50,8 +50,9 @@ async def only_one(
 ) -> AsyncIterator[HostLock]:
     """Two benchmarks on one machine spoil each other: hold `bench.lock` of the data root while one runs.
 
-    Waits up to `wait_s` and says for whom. Raises Busy after that.
+    Waits up to `wait_s` and says for whom. Raises Busy after that. What is written from here on is for this user alone.
     """
+    keep_private()
     file = make_folder(home) / "bench.lock"
     handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -30,14 +30,14 @@ def in_words(found: Forgotten) -> str:
 
 
 @task(name="forget", task_run_name="delete old samples", retries=0, cache_policy=NO_CACHE, persist_result=False)
-async def forget() -> str | None:
-    """What was deleted, in words; None where nothing was, or nothing is to be. That it could not be done is said too:
-    the night stands all the same."""
+async def forget() -> list[str]:
+    """What was deleted, in a sentence; none where nothing was. That it could not be done is said too: the night stands
+    all the same."""
     settings = Settings()
     if settings.keep_samples_days is None:
-        return None
+        return []
     try:
         found = await asyncio.to_thread(forget_old, settings, settings.keep_samples_days, datetime.now(UTC))
     except StorageError as error:
-        return f"old samples were not deleted: {error}"
-    return in_words(found) if found.runs else None
+        return [f"old samples were not deleted: {error}"]
+    return [in_words(found)] if found.runs else []
