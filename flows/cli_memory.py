@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows import cli_common as common
+from flows.cli_bundle import baseline_export, baseline_import
 from flows.cli_common import Home, Json, Quiet, Run
+from flows.cli_options import Junit
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -25,16 +27,19 @@ def register(app: typer.Typer) -> None:
     baseline.command("show")(baseline_show)
     baseline.command("accept")(baseline_accept)
     baseline.command("reject")(baseline_reject)
+    baseline.command("export")(baseline_export)
+    baseline.command("import")(baseline_import)
     app.add_typer(baseline, name="baseline")
 
 
-def judge(run: Run = "last", json: Json = None, quiet: Quiet = False, home: Home = None) -> int:
+def judge(run: Run = "last", json: Json = None, junit: Junit = None, quiet: Quiet = False, home: Home = None) -> int:
     """The verdict of a stored run against its baseline, again.
 
     Example: `gatebench judge last`
     """
     settings = common.enter(home)
     common.quiet_prefect(settings.home_path)
+    from flows import ci
     from flows.judge import judge as flow
     from flows.outcome import exit_code
     from flows.outputs import judge_json
@@ -44,6 +49,8 @@ def judge(run: Run = "last", json: Json = None, quiet: Quiet = False, home: Home
     data = common.run_flow(lambda: flow(run, return_state=True), quiet)
     view = view_of(data["run_id"], settings)
     common.write_json(json, judge_json(view))
+    if ci.wanted(junit):
+        ci.tell_run(view, junit)
     common.show_run(data["run_id"], settings, json_to=json, quiet=quiet)
     return exit_code(
         view.run.verdict,

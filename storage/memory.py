@@ -14,7 +14,14 @@ from storage import incidents
 from storage.errors import UsageError
 from storage.records import Change, Incident, Run, RunStatus, Verdict, Word
 from storage.runs import find_run, in_utc
-from storage.segments import Segment, next_generation, segments_of
+from storage.segments import (
+    Segment,
+    judged_in,
+    newest_segment,
+    next_generation,
+    open_segment,
+    segments_of,
+)
 
 Con = duckdb.DuckDBPyConnection
 
@@ -123,6 +130,31 @@ def new_normal(con: Con, old: Segment, run_ids: Sequence[str], what: str, said: 
         _say(con, home.segment_id, run_id, ("entered", *said))
     incidents.say(con, Change(None, home.segment_id, run_ids[-1], "new_normal", what, *said, told=True))
     return home
+
+
+def take_nights(
+    con: Con, facts: dict[str, str], run_ids: Sequence[str], said: tuple[str, str, str]
+) -> tuple[Segment, list[str]]:
+    """Nights that were measured elsewhere, oldest first, become the baseline of what `facts` say, by somebody's word.
+    The segment, and which of them are new in it.
+
+    They are its only nights to begin with: where it has others already, its next generation opens with these.
+    """
+    newest = newest_segment(con, facts)
+    home = newest
+    if home is None:
+        home = open_segment(con, facts, said)
+    else:
+        there = set(members(con, home.segment_id))
+        if not there <= set(run_ids) and not set(run_ids) <= there:
+            home = next_generation(con, home, run_ids[-1], said)
+    new = [run_id for run_id in run_ids if _last_word(con, home.segment_id, run_id) not in ("accepted", "entered")]
+    for run_id in new:
+        judged_in(con, run_id, home.segment_id)
+        _say(con, home.segment_id, run_id, ("accepted", *said))
+    if newest is not None and newest.segment_id != home.segment_id:
+        _close_incidents(con, newest, home, run_ids[-1], said)
+    return home, new
 
 
 def _close_incidents(con: Con, old: Segment, home: Segment, run_id: str, said: tuple[str, str, str]) -> None:

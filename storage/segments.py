@@ -86,11 +86,26 @@ def find_segment(con: Con, run_id: str, facts: dict[str, str], now: str) -> Segm
     key = segment_key(**facts)
     row = con.execute(SELECT_OF_RUN_OR_NEWEST, {"run_id": run_id, "key": key}).fetchone()
     segment = Segment(*row) if row else _open(con, key, 1, facts, ("gatebench", "first night of its kind", now), None)
+    judged_in(con, run_id, segment.segment_id)
+    return segment
+
+
+def newest_segment(con: Con, facts: dict[str, str]) -> Segment | None:
+    """The newest generation of what these facts say; None before its first night."""
+    row = con.execute(SELECT_OF_RUN_OR_NEWEST, {"run_id": "", "key": segment_key(**facts)}).fetchone()
+    return Segment(*row) if row else None
+
+
+def open_segment(con: Con, facts: dict[str, str], said: tuple[str, str, str]) -> Segment:
+    """The first generation, by somebody's word; `said` = (who, why, when)."""
+    return _open(con, segment_key(**facts), 1, facts, said, None)
+
+
+def judged_in(con: Con, run_id: str, segment_id: str) -> None:
     con.execute(
         "insert or ignore into run_segments (run_id, segment_id) values ($run_id, $segment_id)",
-        {"run_id": run_id, "segment_id": segment.segment_id},
+        {"run_id": run_id, "segment_id": segment_id},
     )
-    return segment
 
 
 def segments_of(con: Con, run_id: str) -> list[Segment]:

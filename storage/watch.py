@@ -7,10 +7,11 @@ import duckdb
 import polars as pl
 
 from storage import incidents, memory, trend
+from storage.bundle import Bundle, bundle_of, take_in
 from storage.errors import UsageError
 from storage.incidents import Step
 from storage.journal import MEMORY
-from storage.records import Change, Drift, Incident, Verdict
+from storage.records import Cell, Change, Drift, Incident, Run, Verdict
 from storage.runs import in_utc
 from storage.segments import Segment
 from storage.trend import Anchor, TrendNight
@@ -125,6 +126,19 @@ class Watch:
         return self._note(
             lambda con: memory.new_normal(con, old, run_ids, what, ("gatebench", why, self._now())), *MEMORY
         )
+
+    # nights that were measured elsewhere
+
+    def bundle(self, chosen: Sequence[str] = (), target: str | None = None) -> Bundle:
+        """See `bundle.bundle_of`."""
+        return self._do(lambda con: bundle_of(con, chosen, target, self._now()))
+
+    def take_in(
+        self, nights: Sequence[tuple[Run, list[Cell]]], facts: dict[str, str], who: str, why: str
+    ) -> tuple[Segment, list[str]]:
+        """See `bundle.take_in`."""
+        said = (who, why, self._now())
+        return self._note(lambda con: take_in(con, nights, facts, said), *MEMORY, "run_segments")
 
     def last_verdicts(self, segment_id: str, *, before: str, most: int) -> list[tuple[str, list[Verdict]]]:
         """Of the last whole, valid, scheduled nights of a segment, oldest first."""
