@@ -1,5 +1,5 @@
 from storage.records import Slo, SloResult
-from tasks.alerts.rules import should_alert
+from tasks.alerts.rules import should_alert, slo_news
 
 ALL = ("regressed", "slo", "invalid", "failed")
 SLO = Slo("p95(latency) < 500ms", "p95", "latency", 0.5, None)
@@ -51,3 +51,25 @@ def test_whoever_hears_of_a_regression_hears_of_its_end_and_of_a_new_normal() ->
     assert told("improved", "new_normal") == ["improved"]
     assert told("regressed", "opened", "fixed") == ["regressed", "fixed"]
     assert told("unchanged", "fixed", on=("slo",)) == []
+
+
+def test_an_objective_is_news_when_it_breaks_and_when_it_is_kept_again() -> None:
+    assert slo_news([result(False)], None) == ([result(False)], [])
+    assert slo_news([result(False)], [result(True)]) == ([result(False)], [])
+    assert slo_news([result(False)], [result(False)]) == ([], [])
+    assert slo_news([result(None)], [result(False)]) == ([], [])
+    assert slo_news([result(True)], [result(False)]) == ([], [result(True)])
+    assert slo_news([result(True)], [result(True)]) == ([], [])
+
+
+def test_the_same_objective_at_another_place_is_news_of_its_own() -> None:
+    elsewhere = SloResult(SLO, "gw", "sweep", 10, 0.6, False)
+    assert slo_news([result(False), elsewhere], [result(False)]) == ([elsewhere], [])
+
+
+def test_whoever_hears_of_a_broken_objective_hears_that_it_is_kept_again() -> None:
+    def told_of(*on: str) -> list[str]:
+        return should_alert(on, verdict="unchanged", status="completed", mended=[result(True)])
+
+    assert told_of("slo") == ["kept"]
+    assert told_of("regressed") == []

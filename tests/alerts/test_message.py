@@ -79,3 +79,9 @@ def test_what_became_of_incidents_is_a_line_each_and_a_fix_has_its_own_title() -
     told = made(kinds=["fixed"], regressed=[], objectives=[], incidents=["Incident 3 is fixed: p95 −1 %; gatebench …"])
     assert told.title == "gatebench: nightly fixed"
     assert "\n\nIncident 3 is fixed: p95 −1 %; gatebench …\n\nSince: " in told.body
+
+
+def test_an_objective_that_is_kept_again_is_told_with_what_was_measured() -> None:
+    told = made(kinds=["kept"], regressed=[], objectives=[], kept=["p95(latency) < 200ms: measured 180 ms"])
+    assert told.title == "gatebench: nightly objective kept again"
+    assert "\n\nKept again: p95(latency) < 200ms: measured 180 ms\n\nSince: " in told.body
