@@ -2,14 +2,12 @@
 
 import gzip
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -26,40 +24,13 @@ from storage.disk import make_folder
 from storage.migrate import migrate
 from tasks.simulator.model import SimConfig
 from tasks.simulator.process import SimulatorProcess
+from tests.fakes import command
+from tests.fakes.command import COMMAND, Done
 
 SAMPLE = Path(config.__file__).parent / "samples" / "litellm.jsonl.gz"
-COMMAND = [sys.executable, "-m", "flows.cli"]
+Command = Callable[..., Done]
 HERE = "http://127.0.0.1:1/v1"
 SMALL = ["--model", "m", "--concurrency", "1", "--requests", "10", "--no-control"]
-# Commands share one process and one Prefect server: each would need seconds to start its own.
-DRIVER = """
-import json, os, sys, tempfile
-from flows.cli import run
-answers = os.fdopen(os.dup(1), "w")
-for line in sys.stdin:
-    asked = json.loads(line)
-    before = dict(os.environ)
-    os.environ.update(asked["env"])
-    saved = os.dup(1), os.dup(2)
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        os.dup2(out.fileno(), 1)
-        os.dup2(err.fileno(), 2)
-        try:
-            code = run(asked["args"])
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            for fd, was in enumerate(saved, 1):
-                os.dup2(was, fd)
-                os.close(was)
-        texts = []
-        for file in (out, err):
-            file.seek(0)
-            texts.append(file.read().decode())
-    os.environ.clear()
-    os.environ.update(before)
-    print(json.dumps([code, *texts]), file=answers, flush=True)
-"""
 HOLD = """
 import sys, duckdb
 con = duckdb.connect(sys.argv[1])
@@ -79,24 +50,6 @@ echo "legs $(ls home/runs/*/first-b*/leg.json | wc -l)"
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def sentence(self) -> str:
-        """The one line of a refusal; the forecast may stand before it."""
-        lines = [line for line in self.err.splitlines() if not line.startswith("this run: ")]
-        assert len(lines) == 1, self.err
-        assert lines[0].startswith("gatebench: ")
-        return lines[0].removeprefix("gatebench: ")
-
-
-Command = Callable[..., Done]
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("refusals")
@@ -104,9 +57,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bare(place: Path) -> dict[str, str]:
-    """The environment without what somebody may have set on this machine."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GATEBENCH_", "PREFECT_"))}
-    return {**kept, "GATEBENCH_HOME": str(place / "home")}
+    return {**command.bare(), "GATEBENCH_HOME": str(place / "home")}
 
 
 @pytest.fixture(scope="module")
@@ -119,33 +70,14 @@ def env(place: Path, bare: dict[str, str]) -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def gatebench(place: Path, env: dict[str, str]) -> Iterator[Command]:
-    """`gatebench("sweep", "--url", …, GATEBENCH_API_KEY="k")`."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", DRIVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd=place
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    asks, answers = process.stdin, process.stdout
-
-    def run(*args: str | Path, **settings: str) -> Done:
-        print(json.dumps({"args": [str(arg) for arg in args], "env": settings}), file=asks, flush=True)
-        return Done(*json.loads(answers.readline()))
-
-    yield run
-    process.communicate()
-    assert process.returncode == 0
+    with command.commands(env, place) as run:
+        yield run
 
 
 @pytest.fixture
 def alone(place: Path, env: dict[str, str]) -> Command:
     """The same in a process of its own."""
-
-    def run(*args: str | Path, **settings: str) -> Done:
-        words = [*COMMAND, *map(str, args)]
-        done = subprocess.run(words, capture_output=True, text=True, env=env | settings, cwd=place, check=False)
-        return Done(done.returncode, done.stdout, done.stderr)
-
-    return run
+    return lambda *args, **settings: command.alone({**env, **settings}, place, *args)
 
 
 @pytest.fixture
@@ -488,7 +420,9 @@ def test_ctrl_c_keeps_what_was_measured_and_says_so(bare, place, tmp_path):
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, ""), err
-    assert err.splitlines()[-1] == "gatebench: interrupted; what was measured so far is kept"
+    (folder,) = tmp_path.glob("home/runs/*")
+    kept = f"what was measured so far is kept: gatebench show {folder.name}, gatebench resume {folder.name}"
+    assert err.splitlines()[-1] == f"gatebench: interrupted; {kept}"
     assert "Traceback" not in err
     listed = subprocess.run([*COMMAND, "runs", "--json", "-"], capture_output=True, text=True, env=home, check=True)
     (run,) = json.loads(listed.stdout)["runs"]
