@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 PIECES = 10
 _T = 2.262  # .975 quantile of Student's t with PIECES − 1 degrees of freedom
 _LEAST = 0.005  # half of the half-width below which no rate of ours is known
+# Of a random walk of variance s² a second: the step between means over neighbouring pieces of d seconds has variance
+# (2/3) s² d, the slope of least squares over T seconds (6/5) s² / T. So the error is √(6/5 · 3/2) times the steps' own.
+_WALK = math.sqrt(9 / 5)
 Floats = NDArray[np.float64]
 
 
@@ -44,8 +47,8 @@ def growth(due_s: Floats, response_s: Floats) -> Growth | None:
     """`due_s`, rising, and the seconds from then to the end of each. None for fewer than two requests a piece.
 
     The line of least squares through the means of PIECES equal, consecutive pieces. A backlog is a sum of what came too
-    much: its steps from piece to piece are nearly independent, its heights are not. So the error is that of the mean
-    step, which for a backlog that only wavers is too large, never too small.
+    much: its heights are no independent draws, its steps from piece to piece nearly are. So the error is made from the
+    steps, which for a backlog that only wavers makes it too large, never too small (see _WALK).
     """
     n = len(due_s)
     if n < 2 * PIECES:
@@ -59,4 +62,4 @@ def growth(due_s: Floats, response_s: Floats) -> Growth | None:
     if width <= 0:
         return None
     steps = np.diff(height) / np.diff(at)
-    return Growth(float(centred @ height) / width, float(steps.std(ddof=1)) / math.sqrt(PIECES - 1))
+    return Growth(float(centred @ height) / width, _WALK * float(steps.std(ddof=1)) / math.sqrt(PIECES - 1))

@@ -1,7 +1,8 @@
+from dataclasses import replace
 from typing import Any
 
 from storage.records import Cell, Estimate, Health, Leg, Slo
-from tasks.stats.ceiling import ceiling
+from tasks.stats.ceiling import ceiling, next_level
 from tasks.stats.slo import check
 
 QUIET = Health(0.1, 0.2, 0.3, 0.1, 0.1, None, None, 0, None, None)
@@ -120,3 +121,42 @@ def test_goodput_that_stops_rising_first_names_the_objective_as_the_limit() -> N
 def test_failures_that_keep_throughput_flat_are_the_limit() -> None:
     found = ceiling("gw", rates(25, 250, 250, 251), [*LEGS[:3], leg(100, ok=60, failed={"http_5xx": 40})])
     assert found is not None and found.limited_by == "errors"
+
+
+def test_what_a_lower_level_met_is_no_limit_of_the_ceiling() -> None:
+    hiccup = leg(1, validity="invalid", reasons=["generator: busy"], ok=60, failed={"http_5xx": 40})
+    found = ceiling("gw", rates(25, 250, 800, 805), [hiccup, *LEGS[1:]])
+    assert found is not None and (found.reached, found.limited_by) == (True, "capacity")
+
+
+def test_failures_at_the_top_level_alone_are_the_limit_however_many_levels_had_none() -> None:
+    found = ceiling("gw", rates(25, 250, 800, 805), [*LEGS[:3], leg(100, ok=90, failed={"http_5xx": 10})])
+    assert found is not None and found.limited_by == "errors"
+
+
+def test_a_sweep_is_widened_by_doubling_as_far_as_allowed_while_the_top_level_finishes_the_most() -> None:
+    rising = rates(25, 250, 800, 1600)
+    assert next_level("gw", rising, LEGS, 800) == 200
+    assert next_level("gw", rising, LEGS, 150) == 150
+    assert next_level("gw", rising, LEGS, 100) is None
+    wider = [*rising, replace(cell(150, "throughput", 2400), attempt="probe")]
+    more = [*LEGS, leg(150, attempt="probe")]
+    assert next_level("gw", wider, more, 150) is None
+    assert next_level("gw", wider, more, 800) == 300
+    found = ceiling("gw", wider, more)
+    assert found is not None and (found.concurrency, found.reached) == (150, False)
+
+
+def test_a_sweep_is_not_widened_beyond_a_ceiling_a_failure_or_ourselves() -> None:
+    flat, rising = rates(25, 250, 800, 805), rates(25, 250, 800, 1600)
+    assert next_level("gw", flat, LEGS, 800) is None
+    assert next_level("gw", rising, [*LEGS[:3], leg(100, ok=90, failed={"http_5xx": 10})], 800) is None
+    assert next_level("gw", rising, [*LEGS[:3], leg(100, validity="invalid", reasons=["generator"])], 800) is None
+    assert next_level("gw", rising, [*LEGS, leg(200, attempt="probe", stopped="breaker")], 800) is None
+    assert next_level("gw", [], LEGS, 800) is None
+
+
+def test_a_confirm_is_no_part_of_the_ceiling() -> None:
+    again = replace(cell(100, "throughput", 9000), attempt="confirm")
+    found = ceiling("gw", [*rates(25, 250, 800, 805), again], LEGS)
+    assert found is not None and found.throughput_rps.point == 805
