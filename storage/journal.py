@@ -28,6 +28,7 @@ KEYED = {
     "incidents": ("incident_id",),
     "workloads": ("name",),
     "captured_logs": ("plan", "path"),
+    "noise": ("noise_id",),
 }
 # In order: nothing replaces anything. Their place is counted anew in a new book.
 PLACED = ("baselines", "changes", "alerts")

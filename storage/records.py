@@ -659,6 +659,65 @@ class Run:
         return bool(self.environment.get("resumed"))
 
 
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A standard deviation on the log scale (0.02: two per cent) with its 95 % interval, None where none can be had."""
+
+    sd: float
+    lower: float | None
+    upper: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class NoisePart:
+    """How much one number of a target that did not change differs from one measurement to the next, and why.
+
+    None: that source cannot be told apart, and is part of the one to its left. `block` and `request` are of one block;
+    `night` is of a whole night: host² + process² + (block² + request²) ÷ blocks of a night.
+    """
+
+    metric: str
+    level: int | None  # None: the mean over levels
+    host: Spread  # what a run has to itself: the machine, the upstream, the hour
+    process: Spread | None  # what worker processes have to themselves
+    block: Spread
+    request: Spread | None  # the requests of a block are a sample
+    night: Spread
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the gate does on such a setup, simulated. Effects are ratio − 1; None: not even twice as slow is seen."""
+
+    nights: int  # of history
+    false_alarms: float  # share of quiet nights called regressed
+    error: float  # its Monte-Carlo error, one sd
+    visible: float | None  # slower in everything, by so much: seen on nine first nights of ten
+    visible_tail: float | None  # the same of p95 and p99 alone
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """An A/A study: how noisy a setup is, and what the gate makes of that. `runs`: what it was estimated from."""
+
+    noise_id: str
+    made_at: str
+    source: str  # measured | history
+    target: str
+    workload_id: str
+    fingerprint: str
+    runs: list[str]
+    groups: int  # runs or nights that the host's luck was told from
+    processes: int  # worker processes a run
+    blocks: int  # a night
+    dropped: int  # blocks that were not whole
+    parts: list[NoisePart]
+    control: NoisePart | None  # our own responder, measured in the same blocks: the machine without the target
+    outlook: list[Outlook]
+    warnings: list[str]  # why the setup is too noisy, or too little is known of it, to judge
+    advice: str
+
+
 def to_json(record: Any) -> dict[str, Any]:
     """A record as a dict of plain values."""
     return asdict(record)

@@ -6,12 +6,12 @@ from typing import Protocol, TypeVar
 import duckdb
 import polars as pl
 
-from storage import incidents, memory, trend
+from storage import incidents, memory, noise, trend
 from storage.bundle import Bundle, bundle_of, take_in
 from storage.errors import UsageError
 from storage.incidents import Step
 from storage.journal import MEMORY
-from storage.records import Cell, Change, Drift, Incident, Run, Verdict
+from storage.records import Cell, Change, Drift, Incident, Noise, Run, Verdict
 from storage.runs import in_utc
 from storage.segments import Segment
 from storage.trend import Anchor, TrendNight
@@ -143,3 +143,12 @@ class Watch:
     def last_verdicts(self, segment_id: str, *, before: str, most: int) -> list[tuple[str, list[Verdict]]]:
         """Of the last whole, valid, scheduled nights of a segment, oldest first."""
         return self._do(lambda con: incidents.last_verdicts(con, segment_id, before, most))
+
+    # how noisy a setup is
+
+    def add_noise(self, found: Noise) -> None:
+        self._note(lambda con: noise.put(con, found), "noise")
+
+    def noise(self, name: str) -> Noise:
+        """An A/A study by its id, a prefix that only one has, or `last`."""
+        return self._do(lambda con: noise.find(con, name))
