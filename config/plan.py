@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from config.settings import Timeouts
 
@@ -71,6 +71,8 @@ class Target(Part):
             raise ValueError(f"{value!r} is not an http(s) URL; write it like http://127.0.0.1:4000/v1")
         if parts.username or parts.password:
             raise ValueError("a key does not belong in a URL; put it into the environment variable of api_key_env")
+        if parts.query or parts.fragment:
+            raise ValueError("a base URL ends with its path, as in /v1; what comes after a ? belongs into query")
         return value.rstrip("/")
 
     @field_validator("headers")
@@ -80,6 +82,16 @@ class Target(Part):
             if re.search(r"authorization|api[-_]?key|token|secret|cookie", name, re.I):
                 raise ValueError(
                     f"header {name!r} looks like a secret; the key comes from api_key_env, never from a plan"
+                )
+        return value
+
+    @field_validator("query")
+    @classmethod
+    def _no_secret_query(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value:
+            if re.search(r"auth|api[-_]?key|^key$|token|secret|password|^sig(nature)?$", name, re.I):
+                raise ValueError(
+                    f"query {name!r} looks like a secret; the key comes from api_key_env, never from a plan"
                 )
         return value
 
@@ -103,9 +115,10 @@ class Target(Part):
         return urlsplit(self.url).hostname or ""
 
     @property
-    def api_key(self) -> str | None:
+    def api_key(self) -> SecretStr | None:
         """The key itself: read when a request is built, kept nowhere."""
-        return os.environ.get(self.api_key_env) or None
+        key = os.environ.get(self.api_key_env)
+        return SecretStr(key) if key else None
 
 
 class Capture(Part):

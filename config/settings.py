@@ -41,7 +41,9 @@ class Settings(BaseSettings):
     As everywhere, SSL_CERT_FILE names a PEM file with authorities of one's own (the system's are trusted without it),
     and HTTP_PROXY, HTTPS_PROXY and NO_PROXY name proxies, which only targets with `transport = "httpx"` go through."""
 
-    model_config = SettingsConfigDict(env_prefix="GATEBENCH_", env_nested_delimiter="__", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="GATEBENCH_", env_nested_delimiter="__", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     home: Path = Path(".gatebench")
     api_key: SecretStr | None = None

@@ -7,11 +7,15 @@ import httpx
 
 from config.plan import Plan, Target
 from config.settings import Settings
+from flows.keys import fetch_key
 from storage.errors import HostNotAllowed, TargetError
 from storage.records import Failure
+from tasks.charts.words import plain
 from tasks.load.dial import failure_of
 from tasks.load.senders import httpx_transport
 
+TOLD = ("server", "via", "x-litellm-version")  # of a target's headers, those that say what it is
+MOST_TOLD = 200  # characters of each
 Headers = dict[str, dict[str, str]]  # by the target's name: what it said of itself
 # What the command line has found out before it started a Prefect server; None: nobody has asked the targets yet.
 PROBED: ContextVar[Headers | None] = ContextVar("probed", default=None)
@@ -47,6 +51,8 @@ async def probe(target: Target, stream: bool, timeout_s: float) -> dict[str, str
     Raises TargetError. An overloaded target (429, 5xx) passes: that is for the measurement to show.
     """
     answer = await ask(target, "hello", timeout_s, stream=stream)
+    if answer.status_code in (401, 403) and target.api_key is None and await fetch_key(target.api_key_env):
+        answer = await ask(target, "hello", timeout_s, stream=stream)
     if answer.status_code in (401, 403):
         held = "was refused" if target.api_key is not None else "is not set"
         raise TargetError(f"{target.url} answers {answer.status_code}: the key in {target.api_key_env} {held}")
@@ -55,7 +61,8 @@ async def probe(target: Target, stream: bool, timeout_s: float) -> dict[str, str
             f"{target.url} answers {answer.status_code} to a chat completion for model {target.model!r}; "
             "check the URL (it ends in /v1) and the model's name"
         )
-    return {name: value for name, value in answer.headers.items() if name in ("server", "via", "x-litellm-version")}
+    told = ((name, value) for name, value in answer.headers.items() if name in TOLD)
+    return {name: plain(value)[:MOST_TOLD] for name, value in told}
 
 
 async def ask(target: Target, content: str, timeout_s: float, *, stream: bool = False) -> httpx.Response:
@@ -69,7 +76,7 @@ async def ask(target: Target, content: str, timeout_s: float, *, stream: bool = 
     }
     headers = dict(target.headers)
     if target.api_key is not None:
-        headers["Authorization"] = f"Bearer {target.api_key}"
+        headers["Authorization"] = f"Bearer {target.api_key.get_secret_value()}"
     try:
         limits = httpx.Timeout(timeout_s, connect=10)
         way = httpx_transport(target.transport, target.url)

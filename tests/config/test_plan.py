@@ -100,6 +100,9 @@ def test_levels_are_put_in_order():
         ({"headers": {"Authorization": "Bearer k"}}, "looks like a secret"),
         ({"headers": {"x-api-key": "k"}}, "looks like a secret"),
         ({"headers": {"Cookie": "k"}}, "looks like a secret"),
+        ({"query": {"key": "k"}}, "query 'key' looks like a secret"),
+        ({"query": {"access_token": "k"}}, "looks like a secret"),
+        ({"url": "http://127.0.0.1/v1?key=k"}, "what comes after a ? belongs into query"),
         ({"url": "http://user:pass@127.0.0.1/v1"}, "does not belong in a URL"),
         ({"api_key_env": "AWS_SECRET_ACCESS_KEY"}, "must be GATEBENCH_API_KEY or start with GATEBENCH_KEY_"),
         ({"api_key_env": "GATEBENCH_API_KEY2"}, "must be GATEBENCH_API_KEY or start with GATEBENCH_KEY_"),
@@ -117,7 +120,9 @@ def test_a_target_with_a_secret_a_strange_name_or_no_url_is_refused(change, said
 def test_the_key_is_read_from_the_named_variable_and_is_in_no_dump(monkeypatch):
     monkeypatch.setenv("GATEBENCH_KEY_TEAM", "sk-very-secret")
     target = Target(**TARGET, api_key_env="GATEBENCH_KEY_TEAM")
-    assert target.api_key == "sk-very-secret"
+    assert target.api_key is not None
+    assert target.api_key.get_secret_value() == "sk-very-secret"
+    assert "very" not in f"{target!r} {target.api_key!r} {target.api_key}"
     assert "sk-very-secret" not in target.model_dump_json() + repr(target)
     monkeypatch.setenv("GATEBENCH_KEY_TEAM", "")
     assert target.api_key is None

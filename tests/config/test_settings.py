@@ -89,3 +89,11 @@ def test_the_file_of_settings_can_be_named_for_a_flow_that_runs_in_a_folder_of_i
     (tmp_path / "mine.toml").write_text("book_wait_s = 7")
     monkeypatch.setenv("GATEBENCH_SETTINGS", str(tmp_path / "mine.toml"))
     assert Settings().book_wait_s == 7
+
+
+def test_a_setting_that_is_refused_does_not_show_what_was_given(monkeypatch, tmp_path):
+    (tmp_path / "mine.toml").write_text('alert_urls = [["slack://very-secret-token"]]\napi_key = ["sk-very-secret"]\n')
+    monkeypatch.setenv("GATEBENCH_SETTINGS", str(tmp_path / "mine.toml"))
+    with pytest.raises(ValidationError, match="alert_urls") as refused:
+        Settings()
+    assert "very" not in str(refused.value)
