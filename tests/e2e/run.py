@@ -28,7 +28,7 @@ from tests.e2e.trials import Bench, Sizes
 PARTS = ("overhead", "capacity", "logs", "faults")
 # Prompts of 60 tokens, answers of 16, so that a request takes the small model about 0.2 s.
 TRAFFIC = "time,model,input,output,stream\n" + "".join(f"{k * 0.25:.2f},{MODEL},60,16,true\n" for k in range(60))
-MAPPING = "time=time,model=model,input_tokens=input,output_tokens=output,stream=stream"
+MAPPING = "offset=time:s,model=model,input_tokens=input,output_tokens=output,max_output_tokens=output,stream=stream"
 
 
 def options() -> argparse.Namespace:
@@ -118,9 +118,11 @@ def _real_model(asked: argparse.Namespace, bench: Bench, versions: dict[str, str
     # One thread: with two on two cores decoding flips between two speeds. No prompt cache: each prompt is read anew.
     words = [str(server.resolve()), "--host", "127.0.0.1", "--port", str(port), "-m", str(model.resolve()), "-a", MODEL]
     words += ["--device", "none", "-ngl", "0", "-t", "1", "-np", "2", "-c", "4096", "--no-ui", "--cache-ram", "0"]
-    versions["llama.cpp"] = said([str(server.resolve()), "--version"]).removeprefix("version: ")
-    versions[model.stem] = ""
-    with running(words, f"http://127.0.0.1:{port}/health", bench.folder, "llama"):
+    libraries = {"LD_LIBRARY_PATH": str(server.resolve().parent)}
+    told = said([str(server.resolve()), "--version"], {**os.environ, **libraries})
+    versions["llama.cpp"] = told.removeprefix("version: ").partition(" (")[0]
+    versions["model"] = model.stem
+    with running(words, f"http://127.0.0.1:{port}/health", bench.folder, "llama", **libraries):
         yield f"http://127.0.0.1:{port}/v1"
 
 
