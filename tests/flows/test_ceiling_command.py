@@ -1,0 +1,112 @@
+"""`gatebench ceiling` against real simulators whose capacity is known."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployments.local import HARDENED, server, unused_port
+from flows.cli import run
+from storage.disk import make_folder
+from storage.store import Book
+from tasks.simulator.model import SimConfig
+from tasks.simulator.process import SimulatorProcess
+
+pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
+COMMAND = [sys.executable, "-m", "flows.cli"]
+# A busy machine must not make a test invalid: what is tested here is not the instrument.
+LIMITS = [f"health.{name}=1e9" for name in ("invalid_loop_lag_p99_ms", "invalid_lag_p99_ms", "invalid_cpu_share")]
+SURE = [word for limit in [*LIMITS, "ceiling.requests=100"] for word in ("--set", limit)]
+SMALL = ["--model", "m", "--no-stream", "--duration", "1s", *SURE]
+
+
+@pytest.fixture(scope="module")
+def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    place = tmp_path_factory.mktemp("ceiling")
+    bare = {name: value for name, value in os.environ.items() if not name.startswith(("GATEBENCH_", "PREFECT_"))}
+    with server(make_folder(place / "server"), unused_port(), services=False) as ours:
+        wanted = {name: ours[name] for name in ("PREFECT_HOME", "PREFECT_API_URL", *HARDENED)}
+        yield {**wanted, **bare, "GATEBENCH_HOME": str(place / "home")}
+
+
+def gatebench(env: dict[str, str], *words: str) -> tuple[int, Any, str]:
+    """(exit code, what its JSON says, stderr)."""
+    done = subprocess.run([*COMMAND, *words, "--json", "-"], capture_output=True, text=True, env=env, check=False)
+    assert "Traceback" not in done.stderr
+    return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
+
+
+def test_the_capacity_of_a_simulator_is_found_in_both_loops(env: dict[str, str]) -> None:
+    with SimulatorProcess(SimConfig(slots=4, service_ms=50.0)) as simulator:
+        words = ["--url", simulator.url, *SMALL, "--concurrency", "2,8", "--requests", "60", "--blocks", "3"]
+        code, found, err = gatebench(env, "ceiling", *words)
+        truth = simulator.stats()["capacity_rps"]
+    assert code == 0, err
+    assert found["schema"] == "gatebench.ceiling/1"
+    assert found["ceiling"]["throughput_rps"]["point"] == pytest.approx(truth, rel=0.1)
+    assert found["sustainable_rps"]["point"] == pytest.approx(truth, rel=0.1)
+    assert (found["sustainable"]["limited_by"], found["sustainable"]["reached"]) == ("capacity", True)
+    assert [level["concurrency"] for level in found["levels"]] == [2, 8]
+    tried = found["rates"]
+    assert {rate["sustained"] for rate in tried} == {True, False}
+    assert "sustains" in found["headline"] and "kept up" in err
+    book = Book(Path(env["GATEBENCH_HOME"]) / "gatebench.duckdb")
+    [kept] = book.sustained(found["run_id"])
+    assert [probe.rate_rps for probe in kept.probes] == [rate["rate_rps"] for rate in tried]
+    page = Path(found["report"]).read_text(encoding="utf-8")
+    assert "The rate it keeps up with" in page and "rates-0" in page
+
+
+def test_a_quota_is_the_limit_and_a_search_without_a_sweep_begins_where_it_is_told(env: dict[str, str]) -> None:
+    with SimulatorProcess(SimConfig(slots=2, service_ms=20.0, queue_limit=1)) as simulator:
+        words = ["--url", simulator.url, *SMALL, "--start", "60", "--max-rate", "400", "--set", "ceiling.most=6"]
+        code, found, err = gatebench(env, "ceiling", *words)
+    assert code == 0, err
+    assert (found["ceiling"], found["levels"]) == (None, [])
+    assert found["rates"][0]["rate_rps"] == pytest.approx(60, rel=0.01)
+    assert found["sustainable"]["limited_by"] == "quota"
+    assert found["sustainable_rps"]["point"] < 110
+
+
+def test_a_sweep_is_widened_only_where_the_plan_allows_it(env: dict[str, str]) -> None:
+    wide = ["--set", "sweep.extend_to=16"]
+    with SimulatorProcess(SimConfig(slots=4, service_ms=30.0)) as simulator:
+        words = ["--url", simulator.url, "--model", "m", "--no-stream", "--no-control", *SURE]
+        words += ["--concurrency", "1,2", "--requests", "24", "--blocks", "3"]
+        _, narrow, _ = gatebench(env, "sweep", *words)
+        code, found, err = gatebench(env, "sweep", *words, *wide)
+    assert code == 0, err
+    assert [level["concurrency"] for level in narrow["levels"]] == [1, 2]
+    assert not narrow["ceiling"]["reached"]
+    levels = [level["concurrency"] for level in found["levels"]]
+    assert levels[:3] == [1, 2, 4] and levels[-1] in (8, 16)
+    assert found["ceiling"]["reached"]
+    assert found["ceiling"]["throughput_rps"]["point"] == pytest.approx(133, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "which target? give --url"),
+        (["--url", "http://127.0.0.1:1/v1", "--start", "5"], "max_rps must say how far to go"),
+        (
+            ["--url", "http://127.0.0.1:1/v1", "--tolerance", "2"],
+            "tolerance: Input should be less than or equal to 0.5",
+        ),
+        (
+            ["--url", "http://127.0.0.1:1/v1", "--arrivals", "gamma"],
+            "arrivals: Input should be 'constant' or 'poisson'",
+        ),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_in_one_sentence(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEBENCH_HOME", str(tmp_path))
+    assert run(["ceiling", *words]) == 2
+    assert said in capsys.readouterr().err
