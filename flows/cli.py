@@ -7,6 +7,7 @@ import typer
 from typer.exceptions import TyperException
 
 from flows import (
+    cli_aa,
     cli_book,
     cli_ceiling,
     cli_compare,
@@ -56,6 +57,7 @@ for part in (
     cli_book,
     cli_ceiling,
     cli_compare,
+    cli_aa,
     cli_workload,
     cli_copies,
     cli_memory,
