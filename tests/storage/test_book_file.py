@@ -107,6 +107,55 @@ def test_many_threads_and_two_processes_write_one_book_and_nothing_is_lost(book)
     assert titles == sorted([f"{name}{i}" for name in "ab" for i in range(5)] + [f"p{i}" for i in range(10)])
 
 
+WRITE = """
+import sys
+from pathlib import Path
+from storage.store import Book
+book = Book(Path(sys.argv[1]))
+print("ready", flush=True)
+for i in range(int(sys.argv[2])):
+    book.record_alert("r", "k", channels=i, title="", body="", sent_at="", error=None)
+"""
+
+
+@pytest.fixture
+def writer(book):
+    """Another process that writes without end."""
+    book.runs()
+    process = subprocess.Popen([sys.executable, "-c", WRITE, str(book.path), "9999"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    yield process
+    process.kill()
+    process.wait()
+
+
+def written(book: Book) -> list[int]:
+    return [alert.channels for alert in book.alerts("r")]
+
+
+def test_a_reader_beside_a_writer_finds_whole_steps_only_and_ever_more_of_them(book, writer):
+    reads = [written(book) for _ in range(10)]
+    while not reads[-1]:
+        reads.append(written(book))
+    assert [read for read in reads if read != list(range(len(read)))] == []
+    assert [len(read) for read in reads] == sorted(len(read) for read in reads)
+
+
+def test_a_writer_that_is_killed_leaves_what_it_had_finished(book, writer):
+    while len(written(book)) < 3:
+        assert writer.poll() is None
+    writer.kill()
+    writer.wait()
+    left = written(book)
+    assert left == list(range(len(left)))
+    assert len(left) >= 3
+    book.record_alert("r", "k", channels=-1, title="", body="", sent_at="", error=None)
+    assert written(book) == [*left, -1]
+    journal = book.path.with_name("journal.jsonl").read_text().splitlines()
+    assert len(journal) in (len(left), len(left) + 1)  # a kill between the two loses the line, never the row
+
+
 def test_processes_that_begin_the_same_book_at_once_all_find_a_whole_one(tmp_path: Path):
     path = tmp_path / "home" / "gatebench.duckdb"
     script = (

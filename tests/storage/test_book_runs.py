@@ -137,3 +137,13 @@ def test_alerts_are_kept_in_the_order_they_were_sent(book):
     book.record_alert(RUN, "regressed", title="slower", error=None, **said)
     book.record_alert(RUN, "slo", title="broken", error="channel 2 answered 500", **said)
     assert [(a.title, a.error) for a in book.alerts(RUN)] == [("slower", None), ("broken", "channel 2 answered 500")]
+
+
+def test_a_run_that_goes_on_is_running_again_in_its_new_process(book, make_run):
+    book.start_run(make_run(), pid=111)
+    book.mark_interrupted(lambda pid: False)
+    taken = book.resume_run(RUN, {"cores": 2, "resumed": [{}]}, pid=222)
+    assert (taken.status, taken.ended_at, taken.reason, taken.resumed) == ("running", None, None, True)
+    assert book.run(RUN) == taken
+    assert book.mark_interrupted(lambda pid: pid == 222) == []
+    assert book.mark_interrupted(lambda pid: pid == 111) == [RUN]

@@ -118,3 +118,23 @@ def test_run_ids_sort_by_time_in_utc_and_differ_within_a_second():
     rng = Random(4)
     assert new_run_id("sweep", now, rng) != new_run_id("sweep", now, rng)
     assert new_run_id("a", now) < new_run_id("a", datetime(2026, 11, 24, 8, 21, 50, tzinfo=UTC))
+
+
+def test_what_there_is_of_a_leg_can_be_set_aside_and_is_no_part_of_the_run_then(files, make_leg):
+    for leg_id in ("a", "b", "c"):
+        rows(leg_id, [0, 1]).write_parquet(files.leg_folder(leg_id) / "part-00000.parquet")
+    files.write_leg(make_leg("a"))
+    (files.leg_folder("b") / "part-00001.tmp").write_bytes(b"half")
+    files.charts_folder()
+    assert files.begun() == ["a", "b", "c"]
+    assert (files.set_aside("a"), files.set_aside("b")) == (2, 2)
+    assert files.begun() == ["c"]
+    assert files.legs() == []
+    assert files.samples().select("leg_id").collect()["leg_id"].to_list() == ["c", "c"]
+    rows("b", [5]).write_parquet(files.leg_folder("b") / "part-00000.parquet")
+    assert files.set_aside("b") == 1
+    kept = sorted(str(path.relative_to(files.folder)) for path in files.folder.glob("*/unfinished-*/*"))
+    assert kept == [
+        "a/unfinished-0/leg.json", "a/unfinished-0/part-00000.parquet", "b/unfinished-0/part-00000.parquet",
+        "b/unfinished-0/part-00001.tmp", "b/unfinished-1/part-00000.parquet",
+    ]  # fmt: skip

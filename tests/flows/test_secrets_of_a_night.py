@@ -1,0 +1,181 @@
+"""Whole nights with a key, a salt and channels whose addresses are secret, from the command line and through a worker
+of a real server: nothing of them is in anything that is said, sent to somebody else, or written."""
+
+import asyncio
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import config
+from tasks.simulator.model import SimConfig
+from tasks.simulator.process import SimulatorProcess
+from tests.fakes.command import COMMAND, bare
+from tests.fakes.prefect_house import House, up
+from tests.fakes.receivers import Receiver
+from tests.fakes.written import given_away, left_behind
+
+pytestmark = [pytest.mark.server, pytest.mark.timeout(400)]
+SAMPLE = Path(config.__file__).parent / "samples" / "litellm.jsonl.gz"
+# Put together here, so that no scanner takes them for real.
+KEY = "sk-canary-" + "7c1e94d2a05b" * 3
+SALT = "canary-salt-" + "5f3b8e21" * 3
+HOOK = "canary-hook-" + "a91d04c7" * 3
+PASSWORD = "canarypass" + "66e2f0b9" * 2
+SECRETS = [KEY, SALT, HOOK, PASSWORD]
+PLAN = """
+name = "canary"
+slos = ["p95(latency){{level=1}} < 0.001ms"]
+[[targets]]
+name = "gw"
+url = "{url}"
+model = "m"
+api_key_env = "{variable}"
+[capture]
+sources = ["{sample}"]
+privacy = "structure"
+[sweep]
+levels = [1]
+requests = 10
+blocks = 5
+[replay]
+window = "0:2s"
+speed = 10
+[control]
+service_ms = 1
+"""
+
+
+@dataclass
+class Night:
+    """What was said and written, the plan and the logs left out; the alerts that came."""
+
+    said: dict[str, bytes]
+    folder: Path
+    got: list[tuple[str, dict[str, Any]]]
+
+    def left(self) -> dict[str, bytes]:
+        return self.said | left_behind(self.folder)
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[SimulatorProcess]:
+    with SimulatorProcess(SimConfig(slots=0, service_ms=1), api_key=KEY) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    running = Receiver()
+    yield running
+    running.stop()
+
+
+def secret_settings(receiver: Receiver) -> dict[str, str]:
+    """Of the machine: a channel that works and one that does not, both with a secret in their address, and a salt."""
+    urls = f"{receiver.url(HOOK)} json://night:{PASSWORD}@127.0.0.1:1/{HOOK}"
+    return {"GATEBENCH_ALERT_URLS": urls, "GATEBENCH_SALT": SALT}
+
+
+def plan(folder: Path, simulator: SimulatorProcess, variable: str) -> Path:
+    file = folder / "canary.toml"
+    file.write_text(PLAN.format(url=simulator.url, sample=SAMPLE, variable=variable))
+    return file
+
+
+@pytest.fixture(scope="module")
+def by_command(tmp_path_factory: pytest.TempPathFactory, simulator: SimulatorProcess, receiver: Receiver) -> Night:
+    """A night from the command line, the key in the environment; and one whose key is refused."""
+    folder = tmp_path_factory.mktemp("command")
+    file = plan(folder, simulator, "GATEBENCH_API_KEY")
+    env = {**bare(), **secret_settings(receiver), "GATEBENCH_HOME": str(folder / "home")}
+    said = {}
+    for key, code in ((KEY, 11), (f"{KEY}-wrong", 13)):
+        words = [*COMMAND, "nightly", "--plan", str(file), "--json", str(folder / f"{code}.json")]
+        mine = {**env, "GATEBENCH_API_KEY": key}
+        done = subprocess.run(words, cwd=folder, env=mine, capture_output=True, umask=0, check=False)
+        assert done.returncode == code, done.stderr.decode()
+        said |= {f"stdout of {code}": done.stdout, f"stderr of {code}": done.stderr}
+    return Night(said, folder, list(receiver.got))
+
+
+@pytest.fixture(scope="module")
+def by_worker(
+    tmp_path_factory: pytest.TempPathFactory, simulator: SimulatorProcess, receiver: Receiver, by_command: Night
+) -> Iterator[Night]:
+    """A night through a worker, the key in a Secret block; and one that breaks in a task, with a traceback."""
+    folder = tmp_path_factory.mktemp("worker")
+    file = plan(folder, simulator, "GATEBENCH_KEY_NIGHT")
+    (folder / "broken.parquet").write_bytes(b"PAR1 cut off")
+    before = len(receiver.got)
+    with up(folder, "--plan", str(file), env=secret_settings(receiver)) as house:
+        house.ask(_keep_key)
+        states = [_run(house, []), _run(house, [f"workload={folder / 'broken.parquet'}"])]
+        assert [state.name for state in states] == ["Inconclusive", "Failed"], states
+        logs = house.ask(_logs)
+        assert "Traceback (most recent call last)" in logs
+        said = {"states": repr(states).encode(), "logs": logs.encode(), "up": "\n".join(house.said).encode()}
+        yield Night(said, folder, receiver.got[before:])
+
+
+async def _keep_key(client: Any) -> None:
+    from prefect.blocks.system import Secret
+
+    await Secret(value=KEY).save("gatebench-key-night", client=client)
+
+
+async def _logs(client: Any) -> str:
+    from prefect.client.schemas.filters import LogFilter
+
+    return "\n".join(log.message for log in await client.read_logs(LogFilter(), limit=200))
+
+
+def _run(house: House, overrides: list[str]) -> Any:
+    async def go(client: Any) -> Any:
+        flows = {flow.id: flow.name for flow in await client.read_flows()}
+        deployment = next(
+            d for d in await client.read_deployments() if (flows[d.flow_id], d.name) == ("nightly", "nightly")
+        )
+        run = await client.create_flow_run_from_deployment(deployment.id, parameters={"overrides": overrides})
+        for _ in range(300):
+            found = await client.read_flow_run(run.id)
+            if found.state is not None and found.state.is_final():
+                return found.state
+            await asyncio.sleep(0.5)
+        raise AssertionError("the run did not end")
+
+    return house.ask(go)
+
+
+def test_a_night_from_the_command_line_shows_its_secrets_to_nobody(by_command: Night):
+    left = by_command.left()
+    kinds = {Path(name).suffix for name in left}
+    assert kinds >= {".duckdb", ".parquet", ".json", ".jsonl", ".html", ".db", ".log"}
+    assert given_away(left, SECRETS) == []
+    assert b"was refused" in by_command.said["stderr of 13"]
+
+
+def test_a_night_through_a_worker_shows_its_secrets_to_nobody(by_worker: Night):
+    left = by_worker.left()
+    assert [name for name in left if name.endswith("worker.log")]
+    assert given_away(left, SECRETS) == []
+
+
+def test_the_alert_came_and_holds_no_secret_but_its_own_address(by_command: Night, by_worker: Night):
+    for night in (by_command, by_worker):
+        assert night.got, "nothing came"
+        assert {path.strip("/") for path, _ in night.got} == {HOOK}
+        assert given_away({"alerts": json.dumps([body for _, body in night.got]).encode()}, SECRETS) == []
+
+
+def test_everything_in_the_home_is_for_its_user_alone(by_command: Night, by_worker: Night):
+    for night in (by_command, by_worker):
+        modes = {
+            path: path.lstat().st_mode & 0o777 for path in (night.folder / "home").rglob("*") if not path.is_symlink()
+        }
+        assert len(modes) > 30
+        assert [f"{path} {mode:o}" for path, mode in modes.items() if mode & 0o077] == []
