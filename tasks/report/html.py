@@ -14,6 +14,7 @@ from tasks.report.money import cost_words, load_rows, model_rows
 from tasks.report.pictures import environment, shown
 from tasks.report.profile import word_facts
 from tasks.report.record import plan_rows, record_rows, repeat_command, request_words, show_command
+from tasks.report.resumed import resumed_lines
 from tasks.report.side_by_side import length_lines, pair_tables, side_rows
 from tasks.report.tables import (
     LEVEL_METRICS,
@@ -130,7 +131,7 @@ def _instrument(view: RunView) -> dict[str, Any]:
     doubtful = [leg for leg in view.legs if leg.validity != "valid"]
     return {
         "calibrations": view.calibrations,
-        "blind": blind_lines(view),
+        "blind": [*resumed_lines(view.run), *blind_lines(view)],
         "shape": shape_words,
         "doubtful": doubtful,
         "legs": len(view.legs),

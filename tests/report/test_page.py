@@ -132,6 +132,7 @@ def test_a_run_that_measured_nothing_has_a_page_that_says_so(view: View) -> None
 
 def test_the_record_names_what_the_result_depends_on(view: View) -> None:
     page = render_html(view(), None)
+    assert "<code>gatebench trend --html trend.html</code>" in page
     for fact in ("machine.cores", "gw header server", "uvicorn", "samples (absolute path)", "/data/runs/r7"):
         assert fact in page
 
