@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import duckdb
@@ -34,8 +35,10 @@ values ($incident_id, $segment_id, $run_id, $action, $what, $who, $why, $said_at
 SELECT_CHANGE = "select incident_id, segment_id, run_id, action, what, who, why, said_at, told from changes "
 PUT_DRIFTS = "insert into drifts " + FROM_JSON
 DRIFTS = """
-select s.target, s.series, d.metric, d.night, d.effect, d.z, d.c, d.onset, d.slope, d.calm, d.alarm
+select r.started_at, m.run_id is not null, s.target, s.series, d.metric, d.night, d.effect, d.z, d.c, d.onset,
+       d.slope, d.calm, d.alarm
 from drifts d join runs r using (run_id) join segments s using (segment_id)
+left join baseline_members m using (segment_id, run_id)
 where d.segment_id in (select unnest($segment_ids::text[])) and r.started < $before
 qualify row_number() over (partition by d.segment_id, d.metric order by r.started desc, d.run_id desc) <= $most
 order by r.started, d.run_id, s.target, s.series, d.metric
@@ -66,6 +69,15 @@ from nights n join verdicts v using (run_id) join segments s
      on s.segment_id = $segment_id and v.target = s.target and v.series = s.series
 order by n.started, v.place
 """
+
+
+@dataclass(frozen=True, slots=True)
+class DriftNight:
+    """Where a night left a segment."""
+
+    started_at: str
+    in_baseline: bool
+    drift: Drift
 
 
 def keep(con: Con, segment_id: str, run_id: str, step: Step) -> list[Change]:
@@ -146,10 +158,10 @@ def put_drifts(con: Con, run_id: str, found: Sequence[tuple[str, Drift]]) -> Non
     fill(con, PUT_DRIFTS, "drifts", [_drift_row(run_id, segment_id, to_json(drift)) for segment_id, drift in found])
 
 
-def drifts(con: Con, segment_ids: Sequence[str], before: str, most: int) -> list[Drift]:
+def drifts(con: Con, segment_ids: Sequence[str], before: datetime, most: int) -> list[DriftNight]:
     """Where the last `most` nights of each segment left it, oldest first."""
-    what = {"segment_ids": list(segment_ids), "before": in_utc(before), "most": most}
-    return [Drift(*row) for row in con.execute(DRIFTS, what).fetchall()]
+    what = {"segment_ids": list(segment_ids), "before": before, "most": most}
+    return [DriftNight(row[0], row[1], Drift(*row[2:])) for row in con.execute(DRIFTS, what).fetchall()]
 
 
 def onset_of(con: Con, segment_id: str, metric: str, night: int, before: str) -> str | None:

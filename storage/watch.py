@@ -1,6 +1,7 @@
 """The part of the book that goes on from night to night: incidents, drift, and what a new segment carries over."""
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Protocol, TypeVar
 
 import duckdb
@@ -9,7 +10,7 @@ import polars as pl
 from storage import incidents, memory, noise, trend
 from storage.bundle import Bundle, bundle_of, take_in
 from storage.errors import UsageError
-from storage.incidents import Step
+from storage.incidents import DriftNight, Step
 from storage.journal import MEMORY
 from storage.records import Cell, Change, Drift, Incident, Noise, Run, Verdict
 from storage.runs import in_utc
@@ -84,6 +85,12 @@ class Watch:
 
     def drifts(self, segment_ids: Sequence[str], *, before: str, most: int = 60) -> list[Drift]:
         """Where the last nights left each segment, oldest first."""
+        found = self._do(lambda con: incidents.drifts(con, segment_ids, in_utc(before), most))
+        return [night.drift for night in found]
+
+    def dated_drifts(self, segment_ids: Sequence[str], *, until: str, most: int = 60) -> list[DriftNight]:
+        """The same with the nights themselves, up to the one that started then."""
+        before = in_utc(until) + timedelta(microseconds=1)
         return self._do(lambda con: incidents.drifts(con, segment_ids, before, most))
 
     def onset(self, segment_id: str, drift: Drift, *, before: str) -> str | None:

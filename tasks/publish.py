@@ -52,6 +52,7 @@ def view_of(run_id: str, settings: Settings) -> RunView:
         sustained=book.sustained(run.run_id),
         gateway=book.gateway_facts(run.run_id),
         comparisons=book.comparisons(run.run_id),
+        drifts=book.watch.dated_drifts([s.segment_id for s in found], until=run.started_at) if found else [],
         incidents=[i for s in found for i in book.watch.open_in(s.segment_id, run.run_id)],
         fidelity=RunFiles(settings.runs_path, run.run_id).read_fidelity(),
         undelivered=[row.error for row in book.alerts(run.run_id)[-1:] if row.error is not None],

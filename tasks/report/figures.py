@@ -24,6 +24,7 @@ from tasks.charts.theme import OPEN_LOOP
 from tasks.charts.throughput import throughput
 from tasks.charts.tradeoff import tradeoff
 from tasks.report import frames
+from tasks.report.drifts import drift_figures
 from tasks.report.pictures import Figure, figure
 from tasks.report.side_by_side import OVERHEAD, pair_frame, pair_tables
 from tasks.report.trend import NOTE, line_figure
@@ -38,7 +39,8 @@ def figures(view: RunView, samples: pl.LazyFrame | None) -> list[Figure]:
     found = pair_figures(view) + together_figure(view)
     several = len(targets(view)) > 1
     for index, target in enumerate(targets(view)):
-        mine = [*nights_figure(view, target, index), *_history(view, target, index)]
+        mine = [*nights_figure(view, target, index), *drift_figures(view, target, index)]
+        mine += _history(view, target, index)
         mine += throughput_figure(view, target, index) + tradeoff_figure(view, target, index)
         mine += rates_figure(view, target, index)
         mine += latency_figure(view, target, index) + _streams(view, target, index)

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from storage.incidents import DriftNight
 from storage.records import (
     CONTROL,
     Attempt,
@@ -56,6 +57,7 @@ class RunView:
     sustained: list[Sustained] = field(default_factory=list)  # the highest rate kept up with, one a target
     incidents: list[Incident] = field(default_factory=list)  # open in the run's segments, or closed by it
     undelivered: list[str] = field(default_factory=list)  # channels that did not take the run's alert, and why
+    drifts: list[DriftNight] = field(default_factory=list)  # of its segments, up to this run
     trends: list[Line] = field(default_factory=list)  # up to this run: the numbers that a page draws over the nights
 
 
