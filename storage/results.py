@@ -145,4 +145,5 @@ def _flat(row: dict[str, Any], inner: str) -> dict[str, Any]:
 def _slo_row(result: SloResult) -> dict[str, Any]:
     row = to_json(result)
     slo = row.pop("slo")
-    return {**row, **{name: slo[name] for name in ("text", "stat", "quantity", "threshold")}, "slo_level": slo["level"]}
+    named = {"slo_text": slo["text"], "slo_level": slo["level"]}
+    return {**row, **named, **{name: slo[name] for name in ("stat", "quantity", "threshold")}}
