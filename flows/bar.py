@@ -8,7 +8,7 @@ from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifa
 from prefect.exceptions import PrefectException
 
 PATIENCE_S = 5.0
-AWAY = (httpx.HTTPError, PrefectException, TimeoutError, OSError)
+AWAY = (httpx.HTTPError, PrefectException, TimeoutError, OSError, RuntimeError)  # the last: "Failed to reach API"
 
 
 class Bar:

@@ -9,11 +9,12 @@ from config.ceiling_form import CeilingForm, ceiling_parts
 from config.forms import SweepForm, TargetForm, plan_from
 from config.plan import PlanError, load_plan
 from config.shapes import Objective, Override
+from flows.aftermath import MEASURING
 from flows.line import run_line
 from flows.order import Order
 
 
-@flow(name="ceiling", flow_run_name="ceiling {target.name}", timeout_seconds=6 * 3600)
+@flow(name="ceiling", flow_run_name="ceiling {target.name}", **MEASURING)
 async def ceiling(
     target: TargetForm = TargetForm(),  # noqa: B008 - a frozen model
     sweep: SweepForm = SweepForm(control=False),  # noqa: B008

@@ -19,6 +19,7 @@ from flows import (
     cli_memory,
     cli_operate,
     cli_prefect,
+    cli_resume,
     cli_workload,
 )
 
@@ -54,6 +55,7 @@ def root(
 
 for part in (
     cli_measure,
+    cli_resume,
     cli_book,
     cli_ceiling,
     cli_compare,

@@ -79,11 +79,15 @@ def run_flow(call: Callable[[], Awaitable[Any]], quiet: bool, probed: "Headers |
     from flows import stopping
     from flows.crossing import told
     from flows.ground import PROBED
-    from flows.listen import LISTENER
+    from flows.listen import BEGUN, LISTENER
     from flows.terminal import Terminal
+    from storage.errors import Interrupted
+
+    begun: list[str] = []
 
     async def go() -> dict[str, Any]:
         LISTENER.set(terminal)
+        BEGUN.set(begun)
         PROBED.set(probed)
         state = await call()
         data = await state.aresult(raise_on_failure=False)
@@ -96,12 +100,18 @@ def run_flow(call: Callable[[], Awaitable[Any]], quiet: bool, probed: "Headers |
             data = stopping.run(go(), terminal)
         except BaseException as error:
             said = told(error, where, Path(os.environ["GATEBENCH_HOME"]))
+            if isinstance(said, KeyboardInterrupt | Interrupted) and begun:
+                raise Interrupted(interrupted_words(begun[-1])) from error
             if said is error:
                 raise
             raise said from error
     if "error" in data:
         raise_as(data["error"], data["exit_code"])
     return data
+
+
+def interrupted_words(run_id: str) -> str:
+    return f"interrupted; what was measured so far is kept: gatebench show {run_id}, gatebench resume {run_id}"
 
 
 @contextmanager
@@ -121,15 +131,19 @@ def prefect_at_hand() -> Iterator[str]:
     if "PREFECT_API_URL" not in os.environ:
         from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
+        from flows.slots import SHARED
+
         with (
             server_of_our_own(home) as env,
             temporary_settings(
                 {PREFECT_API_URL: env["PREFECT_API_URL"], PREFECT_API_AUTH_STRING: env.get("PREFECT_API_AUTH_STRING")}
             ),
         ):
+            token = SHARED.set(False)
             try:
                 yield env["PREFECT_API_URL"]
             finally:
+                SHARED.reset(token)
                 _send_the_rest()
         return
     try:

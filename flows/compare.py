@@ -11,6 +11,7 @@ from prefect.states import Failed
 from config.forms import RIVALS, RivalForm, SweepForm, plan_of, rivals_of, sweep_parts
 from config.plan import PlanError, load_plan
 from config.shapes import Objective, Override
+from flows.aftermath import MEASURING
 from flows.line import run_line
 from flows.order import Order
 
@@ -24,7 +25,7 @@ def named(parameters: Mapping[str, Any]) -> str:
     return f"compare {', '.join(names)}"
 
 
-@flow(name="compare", flow_run_name=lambda: named(flow_run.parameters), timeout_seconds=6 * 3600)
+@flow(name="compare", flow_run_name=lambda: named(flow_run.parameters), **MEASURING)
 async def compare(
     targets: list[RivalForm] = RIVALS,
     sweep: SweepForm = SweepForm(control=False),  # noqa: B008 - a frozen model

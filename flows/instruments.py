@@ -4,9 +4,9 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from config.settings import Settings
+from flows.opening import Begun
 from flows.order import Order
 from flows.specs import Setting
-from storage.files import RunFiles
 from tasks.load.cluster import Cluster
 from tasks.load.fleet import Fleet
 from tasks.measure import FLEET
@@ -15,9 +15,7 @@ from tasks.simulator.process import SimulatorProcess
 
 
 @contextlib.asynccontextmanager
-async def instruments(
-    order: Order, settings: Settings, files: RunFiles, workload: str, workload_id: str, tokens_per_word: float
-) -> AsyncIterator[tuple[Setting, str]]:
+async def instruments(order: Order, settings: Settings, begun: Begun) -> AsyncIterator[tuple[Setting, str]]:
     """(what all legs share, URL of the null responder)."""
     plan, address = order.plan, settings.dask_scheduler
     with contextlib.ExitStack() as stack:
@@ -31,13 +29,13 @@ async def instruments(
                 yield (
                     Setting(
                         plan,
-                        files.run_id,
+                        begun.run.run_id,
                         settings.runs_path,
-                        workload,
-                        workload_id,
+                        begun.workload,
+                        begun.workload_id,
                         settings.flush_s,
                         control,
-                        tokens_per_word,
+                        begun.tokens_per_word,
                     ),
                     null.url,
                 )

@@ -142,7 +142,8 @@ class Legs:
 
     def refuse_nothing(self) -> None:
         """Raises NothingMeasured where not one measured request succeeded."""
-        if any(leg.ok for leg in self._of_targets):
+        earlier = (leg for leg in self._closed.values() if leg.target != CONTROL and leg.series != Series.CALIBRATION)
+        if any(leg.ok for leg in (*self._of_targets, *earlier)):
             return
         kinds: dict[str, int] = {}
         for leg in self._of_targets:

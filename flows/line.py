@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,60 +10,76 @@ from typing import Any
 
 import polars as pl
 from prefect import State
+from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from config.plan import PlanError
 from config.settings import Settings
-from flows import wording
-from flows.forecast import afford, forecast
-from flows.ground import PROBED, alive, check_hosts, probe_all
+from flows.aftermath import make_readable, settle
+from flows.bar import AWAY
+from flows.earlier import ORDER, earlier_try, to_resume, why_not
+from flows.ground import PROBED, check_hosts, probe_all
 from flows.hush import hush
 from flows.instruments import instruments
-from flows.intake import take_in
 from flows.legs import Legs
-from flows.listen import say
-from flows.lock import only_one
-from flows.order import Order
+from flows.listen import BEGUN, say
+from flows.opening import Begun, begin, go_on
+from flows.order import Order, order_from
 from flows.outcome import Outcome, exit_code
 from flows.pairing import side_by_side
 from flows.seeking import seek, widen
+from flows.slots import alone
 from flows.specs import Setting, load_spec, paired_specs, plan_digest, replay_spec, streams, sweep_specs
-from storage.errors import GatebenchError
-from storage.files import RunFiles, new_run_id
-from storage.machine import environment, fingerprint
+from storage.errors import GatebenchError, StorageError
 from storage.records import Attempt, Run, RunStatus, Series, Sustained, Word
+from storage.reserve import Reserve
 from storage.store import Book, wall_clock
 from tasks.alert import alert, change_words
-from tasks.characterise import characterise, part, resolve
+from tasks.characterise import part
+from tasks.charts.words import count
 from tasks.fidelity import fidelity
 from tasks.forget import forget
 from tasks.judge import Judged, judge_tonight, segments
-from tasks.load.leg import ENGINE_VERSION
 from tasks.load.spec import LegSpec
 from tasks.publish import publish, report, view_of
 from tasks.remember import remember
 from tasks.report.headline import headline
 from tasks.summarise import summarise
-from tasks.workload import trace
-
-LIBRARIES = ("prefect", "httpx", "httptools", "uvloop", "polars", "duckdb", "altair", "numpy", "scipy", "orjson")
 
 
-async def run_line(order: Order) -> State[Any]:
+async def run_line(order: Order, earlier: Run | None = None) -> State[Any]:
     """Measure what was ordered. A verdict is a completed run named after it; no verdict is a failed one.
 
-    The state's data is an Outcome, as a dict. Cancelling keeps what is on disk and marks the run.
+    The state's data is an Outcome, as a dict. Cancelling keeps what is on disk and marks the run. `earlier`: a run that
+    ended before its time, which goes on; so does, without it, one that this Prefect run has begun before.
     """
     hush()
     settings = Settings()
-    order = replace(order, plan=order.plan.here(settings.timeouts))
+    book = Book(settings.book_path, settings.book_wait_s)
     try:
+        earlier = await _begun_before(book, settings) if earlier is None else earlier
+        if earlier is None:
+            order = replace(order, plan=order.plan.here(settings.timeouts))
+        else:
+            order = order_from(earlier.environment[ORDER], earlier.plan)
         check_hosts(order.plan, settings)
         known = PROBED.get()
         headers = await probe_all(order.plan) if known is None else known
-        async with only_one(settings.home_path, f"{order.flow} {order.plan.name}", say, settings.run_wait_s):
-            outcome = await _Night(order, settings, headers).run()
+        async with alone(order, settings, say) as held:
+            again = None if earlier is None else earlier.run_id
+            for ended in await asyncio.to_thread(
+                settle, settings, lambda pid: False, goes_on=again
+            ):  # we have the lock
+                say(f"run {ended} was interrupted; its rows are kept: gatebench show {ended}")
+            if earlier is None:
+                begun = await begin(order, settings, book, headers, flow_run.id)
+            else:
+                still = to_resume(earlier.run_id, book, settings)  # while we waited, somebody else may have done it
+                begun = await go_on(still, settings, book, flow_run.id)
+            held.lock.tell(run=begun.run.run_id)
+            outcome = await _Night(order, settings, book, begun, held.check).run()
     except (GatebenchError, PlanError) as error:
         code = error.exit_code if isinstance(error, GatebenchError) else 2
         return Failed(message=str(error), data={"error": str(error), "exit_code": code})
@@ -73,36 +90,45 @@ async def run_line(order: Order) -> State[Any]:
     )
 
 
-class _Night:
-    """One run, from its first line in the book to its last."""
+async def _begun_before(book: Book, settings: Settings) -> Run | None:
+    """The run that this Prefect run has begun in an earlier try, if it can go on."""
+    found = earlier_try(await asyncio.to_thread(book.runs, 200), flow_run.id)
+    reason = None if found is None else why_not(found, settings)
+    if found is not None and reason is not None:
+        say(f"run {found.run_id} cannot go on, a new one begins: {reason}")
+    return found if reason is None else None
 
-    def __init__(self, order: Order, settings: Settings, headers: dict[str, dict[str, str]]) -> None:
+
+class _Night:
+    """One run, from its first leg to its last line in the book. `check` raises before a leg that must not begin."""
+
+    def __init__(self, order: Order, settings: Settings, book: Book, begun: Begun, check: Callable[[], None]) -> None:
         self.order = order
         self.plan = order.plan
         self.settings = settings
-        self.headers = headers
-        self.book = Book(settings.book_path, settings.book_wait_s)
-        self.run_id = new_run_id(order.flow, datetime.now(UTC))
-        self.files = RunFiles(settings.runs_path, self.run_id)
+        self.book = book
+        self.begun = begun
+        self.check = check
+        self.files = begun.files
+        self.run_id = begun.run.run_id
+        self.reserve = Reserve(begun.files.folder)
         self.sustained: list[Sustained] = []
-        self.likeness: list[dict[str, Any]] = []  # fidelity of the traffic that was captured before the run
+        BEGUN.get().append(self.run_id)
 
     async def run(self) -> Outcome:
-        for ended in await asyncio.to_thread(self.book.mark_interrupted, alive):
-            say(f"run {ended} was interrupted; its rows are kept")
-        await self._capture()
-        workload = await characterise(str(resolve(self._workload_name(), self.book, self.settings.workloads_path)))
-        self._afford(Path(workload.path))
-        self.tokens_per_word = await self._wording(workload.workload_id)
-        run = self._open(workload.workload_id, workload.path)
-        await asyncio.to_thread(self.book.start_run, run)
-        self.files.write_run(run)
-        say(f"run {self.run_id}: {', '.join(t.name for t in self.plan.targets)}; workload of {workload.count} requests")
+        self.reserve.take()
         try:
-            return await self._measured(run, workload.path, workload.workload_id)
+            return await self._measured(self.begun.run)
         except (asyncio.CancelledError, KeyboardInterrupt, TerminationSignal):  # the latter two: between two awaits
-            with contextlib.suppress(GatebenchError):  # a book that cannot be had hides nothing
-                self._close(RunStatus.CANCELLED, None, 130, "cancelled")
+            late = overdue()
+            ended = (
+                (RunStatus.CANCELLED, None, 130, self._so_far()) if late is None else (RunStatus.FAILED, None, 15, late)
+            )
+            with contextlib.suppress(
+                GatebenchError
+            ):  # a book that cannot be had hides nothing; the next run marks this
+                self._close(*ended)
+                make_readable(self.run_id, self.settings)
             raise
         except BaseException as error:
             code = error.exit_code if isinstance(error, GatebenchError) else 1
@@ -110,79 +136,22 @@ class _Night:
                 self._close(RunStatus.FAILED, None, code, str(error) or type(error).__name__)
                 await alert(self.run_id, self.plan)
             raise
+        finally:
+            self.reserve.give_up()
 
-    # --- what it measures with
-
-    def _workload_name(self) -> str:
-        """The plan's workload; a plan that captures is judged on what was pinned under its name."""
-        return self.plan.workload or (self.plan.name if self.plan.capture.sources and self.order.capture else "")
-
-    async def _capture(self) -> None:
-        """New logs become a workload beside the pinned one; the first capture of a plan is pinned, later ones never."""
-        if self.order.capture and self.plan.capture.sources:
-            taken = await take_in(self.plan, self._workload_name(), self.book, self.settings.workloads_path)
-            self.likeness = taken.reports
-
-    async def _wording(self, workload_id: str) -> float:
-        """Tokens a word: as in earlier runs of this plan and workload, else as a target counts them now."""
-        now = await wording.tokens_per_word(self.plan)
-        runs = await asyncio.to_thread(self.book.runs, 200)
-        before = wording.kept(runs, self.plan.name, workload_id)
-        if before is not None and now is not None and now != before:
-            say(f"a word of our prompts is {now:g} tokens by the target's count and was {before:g}: another tokenizer?")
-        if before is None and now is None:
-            say("no target tells its token counts: prompts are as long as one token a word makes them")
-        return next((value for value in (before, now) if value is not None), 1.0)
-
-    def _afford(self, workload: Path) -> None:
-        """Raises StoppedEarly for a run that plainly costs more than its budget."""
-        read = trace.read(workload)
-        if self.order.replay and self.plan.replay.window:
-            read = trace.window(read, self.plan.replay.window)
-        order = self.order
-        parts = {"sweep": order.sweep, "replay": order.replay, "ceiling": order.ceiling}
-        cost = forecast(self.plan, read.frame, load=order.load, **parts)
-        warnings = afford(cost, self.plan.budget)
-        if PROBED.get() is None:  # the command line has said them already
-            for warning in warnings:
-                say(warning)
-
-    def _open(self, workload_id: str, workload_path: str) -> Run:
-        facts = environment(home=self.settings.home_path, packages=LIBRARIES, engine_version=ENGINE_VERSION)
-        facts |= {
-            "workload_path": workload_path,
-            "target_headers": self.headers,
-            "samples_path": str(self.files.folder),
-            wording.KEY: self.tokens_per_word,
-        }
-        return Run(
-            run_id=self.run_id,
-            flow=self.order.flow,
-            plan_name=self.plan.name,
-            status=RunStatus.RUNNING,
-            scheduled=self.order.scheduled,
-            started_at=wall_clock(),
-            ended_at=None,
-            verdict=None,
-            exit_code=None,
-            reason=None,
-            workload_id=workload_id,
-            seed=self.plan.seed,
-            fingerprint=fingerprint(facts),
-            plan=self.plan.model_dump(mode="json"),
-            environment=facts,
-            path=str(self.files.folder),
-        )
+    def _so_far(self) -> str:
+        whole = [leg for leg in self.files.legs() if leg.series != Series.CALIBRATION and leg.stopped is None]
+        return f"{count(len(whole), 'leg')} measured; gatebench resume {self.run_id} measures the rest"
 
     # --- measuring
 
-    async def _measured(self, run: Run, workload: str, workload_id: str) -> Outcome:
-        async with instruments(self.order, self.settings, self.files, workload, workload_id, self.tokens_per_word) as (
-            setting,
-            null,
-        ):
+    async def _measured(self, run: Run) -> Outcome:
+        async with instruments(self.order, self.settings, self.begun) as (setting, null):
             streamed = self._streamed(setting)
-            self.legs = Legs(setting, self.files, self.book, streamed)
+            closed, aside = self.begun.closed, self.begun.rows_aside
+            self.legs = Legs(
+                setting, self.files, self.book, streamed, closed=closed, rows_aside=aside, check=self.check
+            )
             load = None if self.order.load is None else self.order.load.stream
             swept = self.plan.sweep.stream if self.order.sweep or self.order.ceiling else None
             await self.legs.calibrate(null, streams(swept, load, streamed))
@@ -191,12 +160,12 @@ class _Night:
             if self.order.sweep and not self.order.compare:
                 await widen(self.legs, self.book)
             await summarise(self.plan, self.run_id)
-            for found in await fidelity(self.run_id, workload, self.likeness):
+            for found in await fidelity(self.run_id, self.begun.workload, self.begun.likeness):
                 if found["about"] == "replay":
                     say(found["title"])
             if specs:
                 self.legs.refuse_nothing()
-            judged = await self._judge(setting, run, workload_id)
+            judged = await self._judge(setting, run)
             if self.order.ceiling:
                 self.sustained = await seek(self.legs, self.book)
         return await self._tell(run, judged)
@@ -227,7 +196,7 @@ class _Night:
 
     # --- judging and telling
 
-    async def _judge(self, setting: Setting, run: Run, workload_id: str) -> Judged | None:
+    async def _judge(self, setting: Setting, run: Run) -> Judged | None:
         if self.order.compare:
             return await side_by_side(self.legs)
         if not self.order.judge:
@@ -238,7 +207,7 @@ class _Night:
             for series in (Series.SWEEP, Series.REPLAY)
         }
         assert run.fingerprint is not None
-        found = segments(digests, self.run_id, workload_id, run.fingerprint, self.book)
+        found = segments(digests, self.run_id, self.begun.workload_id, run.fingerprint, self.book)
         judged = await judge_tonight(self.plan, self.run_id, found, False)
         if judged.candidates and self.plan.judge.confirm and self.legs.stopped() is None:
             again = self._confirming(setting, judged)
@@ -278,22 +247,37 @@ class _Night:
             reason = next((v.reason for v in judged.verdicts if v.verdict == Word.INCONCLUSIVE), None)
         await asyncio.to_thread(self._close, RunStatus.COMPLETED, verdict, code, reason, str(self.files.report))
         page = await report(self.run_id)
-        await publish(self.run_id)
         for delivery in await alert(self.run_id, self.plan):
             say(f"alert to {delivery.channel}: {'sent' if delivery.ok else f'failed, {delivery.error}'}")
+        try:
+            await publish(self.run_id)
+        except AWAY as error:  # the verdict stands, and is told, whether or not there is a page for it
+            say(f"the run's page in Prefect could not be written: {type(error).__name__}")
         text = headline(await asyncio.to_thread(view_of, self.run_id, self.settings))
         for said in (text, f"report: {page}", *await forget()):
             say(said)
         return Outcome(self.run_id, self.order.flow, verdict, code, text, page, str(self.settings.home_path))
 
     def _close(self, status: str, verdict: str | None, code: int, reason: str | None, page: str | None = None) -> None:
-        run = self.book.finish_run(
-            self.run_id,
-            status=status,
-            ended_at=wall_clock(),
-            verdict=verdict,
-            exit_code=code,
-            reason=reason,
-            report=page,
-        )
-        self.files.write_run(run)
+        """Raises StorageError where there is no room even with what was held in reserve for this."""
+        facts = {"status": status, "verdict": verdict, "exit_code": code, "reason": reason, "report": page}
+        try:
+            self._write_end(facts)
+        except StorageError:
+            if not self.reserve.give_up():
+                raise
+            self._write_end(facts)
+
+    def _write_end(self, facts: dict[str, Any]) -> None:
+        self.files.write_run(self.book.finish_run(self.run_id, ended_at=wall_clock(), **facts))
+
+
+def overdue() -> str | None:
+    """Why Prefect ends this flow, where that is for its time being up; None: somebody else ends it."""
+    context = FlowRunContext.get()
+    if context is None or context.flow is None or context.flow.timeout_seconds is None:
+        return None
+    limit = context.flow.timeout_seconds
+    if (datetime.now(UTC) - context.start_time).total_seconds() < limit:
+        return None
+    return f"it took longer than the {limit / 3600:g} h that a run may take"

@@ -42,6 +42,10 @@ class Silence:
 LISTENER: ContextVar[Listener] = ContextVar("listener", default=Silence())  # noqa: B039 - it holds nothing
 
 
+# Ids of the runs that were begun, for whoever has to name one when a flow ends without a result.
+BEGUN: ContextVar[list[str]] = ContextVar("begun", default=[])  # noqa: B039 - a command sets a list of its own
+
+
 def say(text: str) -> None:
     """One line of the story: to the run's log and to whoever listens."""
     get_run_logger().info("%s", text)

@@ -8,11 +8,12 @@ from prefect.states import Failed
 from config.forms import LoadForm, TargetForm, load_from, plan_from
 from config.plan import PlanError
 from config.shapes import Objective, Override
+from flows.aftermath import MEASURING
 from flows.line import run_line
 from flows.order import Order
 
 
-@flow(name="load", flow_run_name="load {target.name} {load.words}", timeout_seconds=6 * 3600)
+@flow(name="load", flow_run_name="load {target.name} {load.words}", **MEASURING)
 async def load(
     target: TargetForm = TargetForm(),  # noqa: B008 - a frozen model
     load: LoadForm = LoadForm(),  # noqa: B008

@@ -9,6 +9,7 @@ from prefect.states import Failed
 
 from config.plan import PlanError, load_plan
 from config.shapes import Override
+from flows.aftermath import MEASURING
 from flows.line import run_line
 from flows.order import Order
 
@@ -19,7 +20,7 @@ def _run_name() -> str:
     return " ".join(("nightly", Path(given.get("plan", "nightly")).stem, given.get("target", ""))).strip()
 
 
-@flow(name="nightly", flow_run_name=_run_name, timeout_seconds=6 * 3600)
+@flow(name="nightly", flow_run_name=_run_name, **MEASURING)
 async def nightly(
     plan: str = "nightly", target: str = "", overrides: list[Override] = [], scheduled: bool = True
 ) -> State[Any]:

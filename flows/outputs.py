@@ -10,6 +10,7 @@ from tasks.report.gateway import unfair_lines
 from tasks.report.headline import headline
 from tasks.report.instrument import beside, blind_lines
 from tasks.report.money import spent
+from tasks.report.resumed import resumed_lines
 from tasks.report.view import RunView
 
 STATS = ("p50", "p90", "p95", "p99", "mean")
@@ -151,7 +152,12 @@ def _head(view: RunView, schema: str) -> dict[str, Any]:
         "headline": headline(view),
         "instrument": _instrument(view),
         "cost": cost_json(view),
-        "warnings": [*unfair_lines(view), *blind_lines(view), *(f"alert: {line}" for line in view.undelivered)],
+        "warnings": [
+            *resumed_lines(view.run),
+            *unfair_lines(view),
+            *blind_lines(view),
+            *(f"alert: {line}" for line in view.undelivered),
+        ],
         "fingerprint": {"digest": run.fingerprint} | {name: run.environment.get(name) for name in FACTS},
         "workload_id": run.workload_id,
         "fidelity": view.fidelity,

@@ -8,11 +8,12 @@ from prefect.states import Failed
 from config.forms import ReplayForm, TargetForm, plan_from
 from config.plan import PlanError, load_plan
 from config.shapes import Objective, Override
+from flows.aftermath import MEASURING
 from flows.line import run_line
 from flows.order import Order
 
 
-@flow(name="replay", flow_run_name="replay {target.name} x{replay.speed}", timeout_seconds=6 * 3600)
+@flow(name="replay", flow_run_name="replay {target.name} x{replay.speed}", **MEASURING)
 async def replay(
     target: TargetForm = TargetForm(),  # noqa: B008 - a frozen model
     replay: ReplayForm = ReplayForm(),  # noqa: B008

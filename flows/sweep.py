@@ -8,11 +8,12 @@ from prefect.states import Failed
 from config.forms import SweepForm, TargetForm, plan_from, sweep_parts
 from config.plan import PlanError, load_plan
 from config.shapes import Objective, Override
+from flows.aftermath import MEASURING
 from flows.line import run_line
 from flows.order import Order
 
 
-@flow(name="sweep", flow_run_name="sweep {target.name}", timeout_seconds=6 * 3600)
+@flow(name="sweep", flow_run_name="sweep {target.name}", **MEASURING)
 async def sweep(
     target: TargetForm = TargetForm(),  # noqa: B008 - a frozen model
     sweep: SweepForm = SweepForm(),  # noqa: B008

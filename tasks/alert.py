@@ -7,13 +7,13 @@ from pathlib import Path
 
 from prefect import get_run_logger, task
 from prefect.artifacts import acreate_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 
 from config.plan import Plan
 from config.settings import Settings
 from storage.errors import GatebenchError
 from storage.records import Change, Incident, Run, RunStatus, SloResult, Word
 from storage.store import Book, wall_clock
+from tasks.again import ONCE
 from tasks.alerts.channels import Delivery, send
 from tasks.alerts.message import Message, compose
 from tasks.alerts.rules import should_alert, slo_news
@@ -147,7 +147,7 @@ def failed_words(deliveries: Sequence[Delivery]) -> list[str]:
     ]
 
 
-@task(name="alert", task_run_name="alert", retries=0, cache_policy=NO_CACHE, persist_result=False)
+@task(name="alert", task_run_name="alert", **ONCE)
 async def alert(run_id: str, plan: Plan) -> list[Delivery]:
     """Not retried as a whole: a channel that took the message must not get it twice; each channel is tried again by
     itself. What did not get through is on the run's page and in its log."""

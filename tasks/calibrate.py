@@ -5,11 +5,11 @@ from pathlib import Path
 
 import polars as pl
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from storage.errors import GatebenchError
 from storage.files import RunFiles
 from storage.records import Calibration, Leg, Phase, Series
+from tasks.again import ONCE
 from tasks.load.lags import quantile
 from tasks.load.spec import LegSpec
 from tasks.measure import FLEET
@@ -19,7 +19,7 @@ CEILING_REQUESTS = 3000
 CEILING_LEVEL = 64
 
 
-@task(name="calibrate", task_run_name="calibrate", retries=0, cache_policy=NO_CACHE, persist_result=False)
+@task(name="calibrate", task_run_name="calibrate", **ONCE)
 async def calibrate(spec: LegSpec, runs_path: str) -> Calibration:
     """Floor at one request at a time, ceiling at CEILING_LEVEL, of the spec's shape: streamed or plain, over its
     transport. `spec` names the null responder as its target."""

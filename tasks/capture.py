@@ -1,15 +1,14 @@
 """Logs -> workload on disk, with the row ledger and the rejects beside it."""
 
+import asyncio
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from prefect import State, Task, task
-from prefect.client.schemas.objects import TaskRun
+from prefect import task
 
-from storage.errors import NothingMeasured, UsageError
+from tasks.again import AGAIN
 from tasks.workload import trace
 from tasks.workload.capture import capture as read_logs
 from tasks.workload.ledger import write_rejects
@@ -67,19 +66,7 @@ def capture_to(
     )
 
 
-def worth_repeating(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
-    """A file that is wrong will be wrong again: only what may be different in a moment is tried again."""
-    return not isinstance(state.data, UsageError | NothingMeasured)
-
-
-@task(
-    name="capture",
-    task_run_name="capture logs",
-    retries=2,
-    retry_delay_seconds=[2, 10],
-    retry_jitter_factor=0.5,
-    retry_condition_fn=worth_repeating,
-)
+@task(name="capture", task_run_name="capture logs", **{**AGAIN, "timeout_seconds": 3600})
 async def capture(
     sources: list[str],
     out: str,
@@ -88,4 +75,6 @@ async def capture(
     mapping: str | None = None,
     spread_seed: int | None = None,
 ) -> CapturedFile:
-    return capture_to(sources, Path(out), format=format, privacy=privacy, mapping=mapping, spread_seed=spread_seed)
+    return await asyncio.to_thread(
+        capture_to, sources, Path(out), format=format, privacy=privacy, mapping=mapping, spread_seed=spread_seed
+    )

@@ -11,6 +11,7 @@ from config.plan import Plan
 from config.settings import Settings
 from storage.files import RunFiles
 from storage.records import Attempt, Cell, Leg, RateProbe, Series, Slo, Sustained
+from tasks.again import AGAIN
 from tasks.stats.ceiling import ceiling
 from tasks.stats.estimate import cells as estimate
 from tasks.stats.search import Search, answer
@@ -75,7 +76,7 @@ def tried_run(plan: Plan, run_id: str, target: str, slos: Sequence[Slo], setting
     return rates_tried(plan, target, samples, legs, estimate(samples, legs, slos=slos), slos)
 
 
-@task(name="weigh rates", task_run_name="weigh rates", retries=3, retry_delay_seconds=[1, 5, 15])
+@task(name="weigh rates", task_run_name="weigh rates", **AGAIN)
 async def rates_so_far(plan: Plan, run_id: str, target: str, slos: list[Slo]) -> list[RateProbe]:
     """The rates that a run has tried against a target, each with whether it was kept up with."""
     return await asyncio.to_thread(tried_run, plan, run_id, target, slos, Settings())

@@ -1,5 +1,6 @@
 """Which workload a run measures with, and what it is like."""
 
+import asyncio
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from prefect import task
 from storage.disk import write_aside
 from storage.errors import UsageError
 from storage.store import Book
-from tasks.capture import worth_repeating
+from tasks.again import AGAIN
 from tasks.report.profile import render_profile
 from tasks.synthesise import report_of
 from tasks.workload import trace
@@ -79,12 +80,6 @@ def pin(book: Book, name: str, path: Path, *, who: str, why: str) -> str:
     return workload.id
 
 
-@task(
-    name="characterise",
-    task_run_name="characterise workload",
-    retries=2,
-    retry_delay_seconds=2,
-    retry_condition_fn=worth_repeating,
-)
+@task(name="characterise", task_run_name="characterise workload", **AGAIN)
 async def characterise(path: str) -> Characterised:
-    return characterise_file(Path(path))
+    return await asyncio.to_thread(characterise_file, Path(path))

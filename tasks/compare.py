@@ -10,6 +10,7 @@ from config.settings import Settings
 from storage.files import RunFiles
 from storage.records import CONTROL, Attempt, Comparison, Leg, Series, Validity, Verdict, Word
 from storage.store import Book
+from tasks.again import AGAIN
 from tasks.judge import Judged
 from tasks.stats.pair_errors import compare_errors, counts
 from tasks.stats.pair_gate import OVERHEAD, Match, compare, levels_again, overall
@@ -82,6 +83,6 @@ def _by_target(cells: set[tuple[str, int]]) -> list[tuple[str, list[int]]]:
     return [(name, sorted(level for n, level in cells if n == name)) for name in sorted({name for name, _ in cells})]
 
 
-@task(name="compare", task_run_name="compare", retries=3, retry_delay_seconds=[1, 5, 15], retry_jitter_factor=0.5)
+@task(name="compare", task_run_name="compare", **AGAIN)
 async def compare_targets(plan: Plan, run_id: str, confirmed: bool) -> Judged | None:
     return await asyncio.to_thread(compare_run, plan, run_id, Settings(), confirmed=confirmed)

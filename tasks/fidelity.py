@@ -13,6 +13,7 @@ from config.settings import Settings
 from storage.errors import NothingMeasured
 from storage.files import RunFiles
 from storage.records import STRESS, Attempt, Leg, Phase, Series
+from tasks.again import AGAIN
 from tasks.synthesise import report_of
 from tasks.workload import trace
 from tasks.workload.fidelity import compare, sent_against_due
@@ -78,7 +79,7 @@ def fidelity_of_run(files: RunFiles, workload: Path, earlier: Sequence[dict[str,
     return reports
 
 
-@task(name="fidelity", task_run_name="fidelity", retries=2, retry_delay_seconds=[1, 5])
+@task(name="fidelity", task_run_name="fidelity", **AGAIN)
 async def fidelity(run_id: str, workload: str, earlier: list[dict[str, Any]]) -> list[dict[str, Any]]:
     files = RunFiles(Settings().runs_path, run_id)
     return await asyncio.to_thread(fidelity_of_run, files, Path(workload), earlier)

@@ -4,12 +4,12 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from config.settings import Settings
 from storage.errors import StorageError
 from storage.retention import Forgotten, forget_samples
 from storage.store import Book
+from tasks.again import ONCE
 
 
 def forget_old(settings: Settings, days: int, now: datetime, *, dry_run: bool = False) -> Forgotten:
@@ -29,7 +29,7 @@ def in_words(found: Forgotten) -> str:
     )
 
 
-@task(name="forget", task_run_name="delete old samples", retries=0, cache_policy=NO_CACHE, persist_result=False)
+@task(name="forget", task_run_name="delete old samples", **ONCE)
 async def forget() -> list[str]:
     """What was deleted, in a sentence; none where nothing was. That it could not be done is said too: the night stands
     all the same."""

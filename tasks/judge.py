@@ -12,6 +12,7 @@ from config.settings import Settings
 from storage.records import CONTROL, Attempt, Drift, Leg, Run, Series, Validity, Verdict, Word
 from storage.segments import Segment
 from storage.store import Book
+from tasks.again import AGAIN
 from tasks.stats.drift import cusum, raised
 from tasks.stats.gate import GateRules, candidates, judge, overall
 
@@ -69,7 +70,7 @@ def judge_run(plan: Plan, run_id: str, found: Sequence[Segment], settings: Setti
         rules=rules,
     )
     legs = book.legs(run_id)
-    watched = [s for s in found if run.scheduled and valid(legs, s)]
+    watched = [s for s in found if run.scheduled and not run.resumed and valid(legs, s)]
     drifts = _drifts(history, measured, carried, watched, run, plan, rules, book)
     onsets = _onsets(drifts, watched, run, book)
     verdicts = raised(gate, drifts, {key: started_at[:10] for key, started_at in onsets.items()})
@@ -141,6 +142,6 @@ def word(verdicts: Sequence[Verdict], legs: Sequence[Leg]) -> str:
     return Word.INVALID if bad and said != Word.REGRESSED else said
 
 
-@task(name="judge", task_run_name="judge", retries=3, retry_delay_seconds=[1, 5, 15], retry_jitter_factor=0.5)
+@task(name="judge", task_run_name="judge", **AGAIN)
 async def judge_tonight(plan: Plan, run_id: str, found: list[Segment], confirmed: bool) -> Judged:
     return await asyncio.to_thread(judge_run, plan, run_id, found, Settings(), confirmed=confirmed)

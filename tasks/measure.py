@@ -3,9 +3,9 @@
 from contextvars import ContextVar
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from storage.records import Leg
+from tasks.again import ONCE
 from tasks.load.fleet import Fleet
 from tasks.load.spec import LegSpec
 
@@ -13,7 +13,7 @@ from tasks.load.spec import LegSpec
 FLEET: ContextVar[Fleet] = ContextVar("fleet")
 
 
-@task(name="measure", task_run_name="{label}", retries=0, cache_policy=NO_CACHE, persist_result=False)
+@task(name="measure", task_run_name="{label}", **ONCE)
 async def measure(label: str, spec: LegSpec) -> Leg:
     """Run one leg in the load worker; its rows and leg.json are on disk when this returns."""
     return await FLEET.get().run(spec)

@@ -18,6 +18,7 @@ from storage.files import RunFiles
 from storage.records import Attempt, Cell, Leg, Series
 from storage.retention import are_forgotten
 from storage.store import Book
+from tasks.again import AGAIN
 from tasks.characterise import characterise_file
 from tasks.report.events import events_of
 from tasks.report.figures import main_verdict
@@ -99,15 +100,13 @@ def write_report(run_id: str, settings: Settings) -> Path:
     return files.report
 
 
-@task(name="report", task_run_name="report", retries=2, retry_delay_seconds=[2, 10], retry_jitter_factor=0.5)
+@task(name="report", task_run_name="report", **AGAIN)
 async def report(run_id: str) -> str:
     """Path of the page."""
     return str(await asyncio.to_thread(write_report, run_id, Settings()))
 
 
-@task(
-    name="publish", task_run_name="publish artifacts", retries=2, retry_delay_seconds=[2, 10], retry_jitter_factor=0.5
-)
+@task(name="publish", task_run_name="publish artifacts", **AGAIN)
 async def publish(run_id: str) -> None:
     """Markdown with charts, the table of estimates, a link to the report, on the run's page; and the run's events."""
     settings = Settings()

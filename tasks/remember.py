@@ -11,6 +11,7 @@ from storage.memory import may_enter
 from storage.records import Change, Incident, Verdict
 from storage.segments import Segment
 from storage.store import Book, wall_clock
+from tasks.again import AGAIN
 from tasks.charts.words import count, effect_words, metric_words, place_words
 from tasks.judge import Judged, valid
 from tasks.report.view import moved_effect
@@ -41,7 +42,7 @@ def remember_run(run_id: str, found: Sequence[Segment], judged: Judged, settings
         good = valid(legs, segment)
         mine = of_segment(judged.verdicts, segment)
         quarantined = bool(book.watch.open_in(segment.segment_id, run_id))
-        enters = good and may_enter(run, mine, resumed=False, quarantined=quarantined)
+        enters = good and may_enter(run, mine, resumed=run.resumed, quarantined=quarantined)
         if enters and book.enter_baseline(segment.segment_id, run_id, "gatebench", WHY_ENTERED):
             entered.append(segment.segment_id)
         night = Night(
@@ -56,7 +57,7 @@ def remember_run(run_id: str, found: Sequence[Segment], judged: Judged, settings
             onsets={m: at for (t, s, m), at in judged.onsets.items() if (t, s) == (segment.target, segment.series)},
         )
         changes += book.watch.keep(segment.segment_id, run_id, _step(night))
-        if good and not quarantined and not book.watch.open_in(segment.segment_id):
+        if good and not run.resumed and not quarantined and not book.watch.open_in(segment.segment_id):
             changes += _new_normal(book, segment, night)
     return Remembered(entered, changes)
 
@@ -81,7 +82,7 @@ def _new_normal(book: Book, segment: Segment, night: Night) -> list[Change]:
     """Better on so many nights running: the next generation opens with them, told once."""
     last = book.watch.last_verdicts(segment.segment_id, before=night.started_at, most=IMPROVED_AFTER - 1)
     family = new_normal([*(verdicts for _, verdicts in last), night.verdicts])
-    if family is None:
+    if family is None or any(book.run(before).resumed for before, _ in last):
         return []
     better = [v for v in night.verdicts if v.verdict == "improved"]
     what = "; ".join(symptom_words(v) for v in sorted(better, key=lambda v: v.level is not None)[:3])
@@ -97,6 +98,6 @@ def _against(runs: Sequence[str], run_id: str, most: int) -> str:
     return f"{count(len(others), 'night')}, {others[0]} to {others[-1]}" if others else "no night"
 
 
-@task(name="remember", task_run_name="remember", retries=3, retry_delay_seconds=[1, 5, 15], retry_jitter_factor=0.5)
+@task(name="remember", task_run_name="remember", **AGAIN)
 async def remember(run_id: str, found: list[Segment], judged: Judged) -> Remembered:
     return await asyncio.to_thread(remember_run, run_id, found, judged, Settings())

@@ -12,6 +12,7 @@ from config.settings import Settings
 from storage.files import RunFiles
 from storage.records import STRESS, Attempt, Ceiling, Cell, Leg, Price, Series, Slo, Validity
 from storage.store import Book
+from tasks.again import AGAIN
 from tasks.ceiling import sustained_rates
 from tasks.stats.ceiling import ceiling
 from tasks.stats.cost import costs
@@ -79,7 +80,7 @@ def ceilings(plan: Plan, cells: Sequence[Cell], legs: Sequence[Leg], objectives:
     return [c for c in found if c is not None]
 
 
-@task(name="summarise", task_run_name="summarise", retries=3, retry_delay_seconds=[1, 5, 15], retry_jitter_factor=0.5)
+@task(name="summarise", task_run_name="summarise", **AGAIN)
 async def summarise(plan: Plan, run_id: str) -> int:
     """How many estimates were made."""
     return len(await asyncio.to_thread(summarise_run, plan, run_id, Settings()))

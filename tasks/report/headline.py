@@ -1,7 +1,7 @@
 """What a run means, in sentences: the same words in the page, the terminal, the artifact and the alert."""
 
 from storage.errors import StoppedEarly
-from storage.records import Ceiling, RunStatus, Validity, Verdict, Word
+from storage.records import CONTROL, Attempt, Ceiling, Leg, RunStatus, Series, Validity, Verdict, Word
 from tasks.charts.words import (
     count,
     effect_words,
@@ -14,6 +14,7 @@ from tasks.charts.words import (
 )
 from tasks.report.ceiling import sustained_words
 from tasks.report.gateway import unfair_lines
+from tasks.report.resumed import resumed_word
 from tasks.report.side_by_side import compared_words, length_lines
 from tasks.report.view import (
     RunView,
@@ -46,7 +47,7 @@ def headline(view: RunView) -> str:
     unfair = [*length_lines(view), *unfair_lines(view)]
     if unfair:
         said.append(f"Mind that {'; '.join(unfair)}.")
-    return " ".join(said)
+    return " ".join([*said, *filter(None, [resumed_word(view.run)])])
 
 
 def colour(view: RunView) -> str:
@@ -150,7 +151,7 @@ def _inconclusive(view: RunView) -> str:
 
 
 def _invalid(view: RunView) -> str:
-    legs = [leg for leg in view.legs if leg.validity == Validity.INVALID and leg.stopped is None]
+    legs = _ours(view)
     if not legs and _ended_early(view):
         return _cut_short(view)
     if not legs:
@@ -159,9 +160,20 @@ def _invalid(view: RunView) -> str:
     at = listed(dict.fromkeys(place_words(leg.series, leg.level) for leg in legs))
     why = f" ({'; '.join(reasons[:2])})" if reasons else ""
     return (
-        f"Invalid: the generator was the limit in {len(legs)} of {count(len(view.legs), 'leg')}, {at}{why}; "
+        f"Invalid: the generator was the limit in {len(legs)} of {count(len(_of_targets(view)), 'leg')}, {at}{why}; "
         "these numbers say nothing about the target."
     )
+
+
+def _of_targets(view: RunView) -> list[Leg]:
+    """The legs that the verdict is about: no calibration, no control, and no search for the ceiling."""
+    mine = [leg for leg in view.legs if leg.target != CONTROL and leg.series != Series.CALIBRATION]
+    return [leg for leg in mine if leg.attempt != Attempt.PROBE]
+
+
+def _ours(view: RunView) -> list[Leg]:
+    """Legs in which the generator was the limit, and nobody stopped them."""
+    return [leg for leg in _of_targets(view) if leg.validity == Validity.INVALID and leg.stopped is None]
 
 
 def _ended_early(view: RunView) -> bool:
@@ -180,7 +192,7 @@ def _cut_short(view: RunView) -> str:
 
 
 def _unjudged(view: RunView) -> str:
-    if any(leg.validity == Validity.INVALID and leg.stopped is None for leg in view.legs):
+    if _ours(view):
         return _invalid(view)
     if _ended_early(view):
         return _cut_short(view)

@@ -14,6 +14,7 @@ from tasks.report.headline import ceiling_words, headline
 from tasks.report.instrument import blind_lines, instrument_words
 from tasks.report.money import cost_words, model_rows
 from tasks.report.record import request_words, show_command
+from tasks.report.resumed import resumed_lines
 from tasks.report.side_by_side import OVERHEAD, pair_tables, side_rows
 from tasks.report.tables import (
     LEADING_METRICS,
@@ -129,7 +130,7 @@ def _facts(view: RunView) -> str:
     if instrument:
         lines.append(f"- instrument: {instrument}")
     lines += [f"- instrument: {_safe(line)}" for line in blind_lines(view)]
-    lines += [f"- {_safe(line)}" for line in truth_lines(view)]
+    lines += [f"- {_safe(line)}" for line in (*resumed_lines(view.run), *truth_lines(view))]
     lines += [f"- alert that did not get through: {_safe(line)}" for line in view.undelivered]
     if view.baseline_runs:
         lines.append(f"- compared with {len(view.baseline_runs)} runs")

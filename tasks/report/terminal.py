@@ -13,6 +13,7 @@ from tasks.report.headline import ceiling_words, colour, due_words, headline, in
 from tasks.report.instrument import blind_lines, instrument_words
 from tasks.report.money import cost_words
 from tasks.report.record import request_words, show_command
+from tasks.report.resumed import resumed_lines
 from tasks.report.tables import Number, change_rows, level_rows, present, slo_rows
 from tasks.report.terminal_pairs import render_pairs
 from tasks.report.truth import truth_lines
@@ -142,6 +143,8 @@ def _facts(view: RunView, console: Console) -> None:
     table.add_row("instrument", instrument_words(view) or "not calibrated")
     for line in blind_lines(view):
         table.add_row("", Text(plain(line), style="yellow"))
+    for line in resumed_lines(view.run):
+        table.add_row("resumed", Text(plain(line)))
     for line in truth_lines(view):
         table.add_row("fidelity", Text(plain(line)))
     for line in incident_lines(view):

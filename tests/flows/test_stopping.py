@@ -179,7 +179,8 @@ def test_once_on_a_terminal_keeps_the_rows_and_marks_the_run(tmp_path):
         one.ctrl_c()
         assert one.end() == 130
     assert stopping.ONCE.split(";")[0] in " ".join(one.text.split())
-    assert one.text.rstrip().endswith("gatebench: interrupted; what was measured so far is kept")
+    (run,) = (home / "runs").iterdir()
+    assert " ".join(one.text.split()).endswith(f": gatebench show {run.name}, gatebench resume {run.name}")
     assert "Traceback" not in one.text
     assert one.shown.count("\x1b[?25h") == one.shown.count("\x1b[?25l") > 0
     assert status(home) == "cancelled"

@@ -5,6 +5,7 @@ from typing import Any
 from storage.records import Ceiling, Cell, Estimate, Verdict
 from tasks.report.headline import ceiling_words, headline, objective_lines, regressed_lines
 from tasks.report.instrument import instrument_words
+from tasks.report.resumed import resumed_lines
 from tasks.report.view import RunView, tone
 
 View = Callable[..., RunView]
@@ -81,6 +82,30 @@ def test_invalid_names_the_generator_as_the_limit_and_why(view: View, made: Made
         "(schedule lag p99 31 ms is over 20 ms); these numbers say nothing about the target."
     )
     assert tone(said) == "warn"
+
+
+def test_invalid_counts_legs_of_the_targets_only(view: View, made: Made) -> None:
+    late = made["leg"](10, 0, validity="invalid", reasons=["schedule lag p99 31 ms is over 20 ms"])
+    others = [
+        made["leg"](1, 0, target="control"),
+        made["leg"](10, 0, target="null", series="calibration"),
+        made["leg"](10, 0, attempt="probe", validity="invalid"),
+    ]
+    said = headline(view(verdict="invalid", verdicts=[], legs=[late, made["leg"](1, 0), *others]))
+    assert said.startswith("Invalid: the generator was the limit in 1 of 2 legs, at 10 concurrent ")
+
+
+def test_a_resumed_run_says_so(view: View) -> None:
+    one = {"at": "2026-03-08T03:52:10+00:00", "kept": 7, "rows_set_aside": 143, "status": "interrupted",
+           "ended": "2026-03-08T03:41:00+00:00", "reason": None}  # fmt: skip
+    run = replace(view().run, environment={"resumed": [one, {**one, "kept": 1, "rows_set_aside": 0, "ended": None}]})
+    assert headline(view(run=run)).endswith(" Resumed after it had stopped, so it enters no baseline.")
+    assert resumed_lines(run) == [
+        "resumed at 2026-03-08 03:52: 7 legs from before it was interrupted at 03:41 stay, "
+        "143 rows of others were set aside",
+        "resumed at 2026-03-08 03:52: 1 leg from before it was interrupted stay",
+    ]
+    assert resumed_lines(view().run) == []
 
 
 def test_a_broken_objective_leads_where_nothing_regressed(view: View, made: Made) -> None:
