@@ -75,8 +75,8 @@ def nightly(
         return flow(plan_path(plan), target or "", list(change or []), not trial, return_state=True)
 
     how = How(json, junit, quiet, dry_run, strict)
-    parts = {"replay": chosen.replay.enabled, "ceiling": chosen.ceiling.enabled}
-    return perform(chosen, settings, how, call, sweep=True, **parts)
+    replay, ceiling = chosen.replay.enabled, chosen.ceiling.enabled
+    return perform(chosen, settings, how, call, sweep=True, replay=replay, ceiling=ceiling)
 
 
 def sweep(
