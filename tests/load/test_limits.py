@@ -66,7 +66,7 @@ def test_answers_without_tokens_do_not_matter_to_a_budget_that_needs_none():
 def test_some_answers_without_tokens_are_borne():
     limits = stopper(output_tokens=10_000)
     for k in range(40):
-        limits.ended(0, tokens(None, 1 if k % 2 else None))
+        limits.ended(0, tokens(None, 1 if k % 3 else None))
     assert limits.reason is None
 
 
