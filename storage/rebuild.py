@@ -143,7 +143,8 @@ def _line(con: Con, there: dump.Catalogue, line: Line, found: Rebuilt) -> None:
 
 def _swap(path: Path, new: Path, stamp: str) -> str | None:
     """Put the new book in place of the old one, which stays under another name with what it had not taken in yet."""
-    kept = path.with_name(f"{path.name}.{stamp}.old")
+    names = (f"{path.name}.{stamp}{again}.old" for again in ("", *(f".{n}" for n in range(2, 100))))
+    kept = next(place for place in map(path.with_name, names) if not place.exists())
     was_there = path.exists()
     if was_there:
         os.link(path, kept)

@@ -135,8 +135,8 @@ def written(book: Book) -> list[int]:
 
 
 def test_a_reader_beside_a_writer_finds_whole_steps_only_and_ever_more_of_them(book, writer):
-    reads = [written(book) for _ in range(10)]
-    while not reads[-1]:
+    reads = [written(book)]
+    while len(reads) < 4 or not reads[-1]:
         reads.append(written(book))
     assert [read for read in reads if read != list(range(len(read)))] == []
     assert [len(read) for read in reads] == sorted(len(read) for read in reads)
