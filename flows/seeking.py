@@ -67,7 +67,8 @@ async def _seek_one(legs: Legs, book: Book, target: Target) -> None:
         if not await legs.probe(spec):
             return
         tried = await rates_so_far(plan, setting.run_id, target.name, objectives)
-        say(f"{target.name}, {probe_words(tried[-1])}")
+        if tried[-1].sustained is not None:  # else the leg has told of it
+            say(f"{target.name}, {probe_words(tried[-1])}")
 
 
 def level_specs(setting: Setting, target: Target, level: int) -> list[LegSpec]:

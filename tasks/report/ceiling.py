@@ -1,6 +1,6 @@
 """The sustainable rate and the rates that were tried, in words and as rows: page, terminal, Markdown and log alike."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from storage.records import RateProbe, Sustained
 from tasks.charts.words import NONE, count, estimate_words, ms, number, share
@@ -44,7 +44,7 @@ def sustained_words(found: Sustained) -> str:
     rate = found.rate_rps
     if rate is None:
         return f"none of the {count(len(found.probes), 'rate')} tried: {found.why}"
-    said = estimate_words("throughput", rate)
+    said = estimate_words("throughput", replace(rate, at_least=False))
     times = "twice" if found.confirmed else "once"
     if not found.reached:
         if found.limited_by == "none":

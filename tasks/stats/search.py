@@ -15,8 +15,8 @@ from storage.records import Estimate, RateProbe, Sustained
 _UP = (1.1, 1.25, 1.5)  # step by step; 2 afterwards
 _WIDE = 1.25  # a bracket so wide that what an overloaded target finished says more than the middle
 _LOWEST = 2.0**-10  # of the first rate: below it nothing is tried
-_AT_MOST_THERE = 3  # trials of one rate that contradict each other
-_AT_MOST_OURS = 6  # trials in which we were the limit
+_AT_MOST_THERE = 3  # trials of one rate that contradict each other, or say nothing
+_AT_MOST_OURS = 9  # trials in which we were the limit
 _HALF_WIDTH = 0.01  # no rate is known better
 _T = 2.262  # as of `growth`
 
@@ -74,7 +74,7 @@ def _onward(probes: Sequence[RateProbe], found: Split, search: Search) -> float 
     if low is None:
         return _capped(search.start_rps, search) if high is None else _lower(high, search)
     if high is None:
-        no_higher = _top(search, low) or _twice([p for p in probes if p.limit == "generator"])
+        no_higher = _top(search, low) or _again_and_again([p for p in probes if p.limit == "generator"])
         return _once_more(probes, low, search) if no_higher else _higher(probes, low, search)
     narrow = high.rate_rps <= low.rate_rps * (1 + search.tolerance)
     return _once_more(probes, low, search) if narrow else _between(low, high)
@@ -112,7 +112,7 @@ def _limit(probes: Sequence[RateProbe], found: Split, search: Search) -> tuple[s
     ours = [p for p in probes if p.limit == "generator"]
     if found.high is not None and (found.low is not None or not ours):
         return found.high.limit, f"at {found.high.rate_rps:,.5g}/s: {found.high.why}"
-    if ours and _twice(ours):
+    if ours and _again_and_again(ours):
         return "generator", ours[-1].why
     if not probes:
         return "none", "no rate was tried"
@@ -121,15 +121,17 @@ def _limit(probes: Sequence[RateProbe], found: Split, search: Search) -> tuple[s
     return "none", "the search ended before a rate was too much"
 
 
-def _twice(ours: Sequence[RateProbe]) -> bool:
-    return len(ours) > 1 and ours[-1].step == ours[-2].step + 1
+def _again_and_again(ours: Sequence[RateProbe]) -> bool:
+    """The last trials in which we were the limit came straight after one another."""
+    last = ours[-_AT_MOST_THERE:]
+    return len(last) == _AT_MOST_THERE and last[-1].step == last[0].step + _AT_MOST_THERE - 1
 
 
 def _after_ours(probes: Sequence[RateProbe], found: Split) -> float | None:
-    """A trial that says nothing of the target because of us is made once more; then lower, as long as nothing was kept
-    up with. What was kept up with is then all that can be said."""
+    """A trial that says nothing of the target because of us is made again, for a busy machine may be quiet the next
+    time; then lower, as long as nothing was kept up with. What was kept up with is then all that can be said."""
     ours = [p for p in probes if p.limit == "generator"]
-    if not _twice(ours):
+    if not _again_and_again(ours):
         return ours[-1].rate_rps
     return ours[-1].rate_rps / 2 if found.low is None and len(ours) < _AT_MOST_OURS else None
 

@@ -33,8 +33,13 @@ View = Callable[..., RunView]
         ({}, "798/s [790, 818], kept up with twice; limited by its capacity"),
         ({"confirmed": False, "limited_by": "slo"}, "798/s [790, 818], kept up with once; limited by an objective"),
         (
-            {"reached": False, "limited_by": "none", "why": "it keeps up with the highest rate"},
-            "at least 798/s [790, 818], twice: it keeps up with the highest rate",
+            {
+                "rate_rps": Estimate(798.0, 790.0, None, 8000, 2, at_least=True),
+                "reached": False,
+                "limited_by": "none",
+                "why": "it keeps up with the highest rate",
+            },
+            "at least 798/s, twice: it keeps up with the highest rate",
         ),
         ({"reached": False, "limited_by": "generator"}, "at least 798/s [790, 818], twice: ended by gatebench itself"),
         ({"rate_rps": None, "why": "at 100/s: 40% failed"}, "none of the 4 rates tried: at 100/s: 40% failed"),

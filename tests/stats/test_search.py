@@ -84,24 +84,24 @@ def test_a_rate_that_holds_once_and_not_again_is_settled_by_a_third_try() -> Non
     assert (held.low.rate_rps, held.high.rate_rps) == (110, 112)
 
 
-def test_where_we_were_the_limit_the_same_rate_is_tried_once_more_and_then_no_higher_one() -> None:
+def test_where_we_were_the_limit_the_same_rate_is_tried_twice_more_and_then_no_higher_one() -> None:
     kept = [tried(1, 100.0), tried(2, 100.0)]
-    once = [*kept, tried(3, 110.0, "generator")]
-    assert next_rate(once, FROM_100) == 110
-    twice = [*once, tried(4, 110.0, "generator")]
-    assert next_rate(twice, FROM_100) is None
-    found = answer("gw", twice, FROM_100)
+    spoilt = [*kept, tried(3, 110.0, "generator"), tried(4, 110.0, "generator")]
+    assert [next_rate(spoilt[:n], FROM_100) for n in (3, 4)] == [110, 110]
+    spoilt.append(tried(5, 110.0, "generator"))
+    assert next_rate(spoilt, FROM_100) is None
+    found = answer("gw", spoilt, FROM_100)
     assert found.rate_rps is not None
     assert (found.rate_rps.point, found.reached, found.limited_by) == (100, False, "generator")
 
 
 def test_where_we_are_the_limit_from_the_first_rate_on_lower_ones_are_tried() -> None:
-    ours = [tried(1, 100.0, "generator"), tried(2, 100.0, "generator")]
+    ours = [tried(k, 100.0, "generator") for k in (1, 2, 3)]
     assert next_rate(ours, FROM_100) == 50
-    kept = [*ours, tried(3, 50.0)]
+    kept = [*ours, tried(4, 50.0)]
     assert next_rate(kept, FROM_100) == 50
-    assert next_rate([*kept, tried(4, 50.0)], FROM_100) is None
-    never = [tried(k, 100.0 / 2 ** (k // 2), "generator") for k in range(6)]
+    assert next_rate([*kept, tried(5, 50.0)], FROM_100) is None
+    never = [tried(k, 100.0 / 2 ** (k // 3), "generator") for k in range(9)]
     assert next_rate(never, FROM_100) is None
     found = answer("gw", never, FROM_100)
     assert (found.rate_rps, found.limited_by) == (None, "generator")
