@@ -39,23 +39,32 @@ class CannotListen(UsageError):
 
 
 def environment(home: Path, port: int) -> dict[str, str]:
-    """What server, worker and flows are started with: history under the data root, closed to other pages."""
-    prefect = make_folder(home / "prefect")
+    """What server, worker and flows of this machine are started with: history under the data root, closed to other
+    pages, and to whoever does not know the password. An empty PREFECT_SERVER_API_AUTH_STRING does without one."""
     origin = f"http://127.0.0.1:{port}"
-    auth = os.environ.get("PREFECT_SERVER_API_AUTH_STRING")
+    env = {
+        **environment_elsewhere(home),
+        "PREFECT_HOME": str(make_folder(home / "prefect")),
+        "PREFECT_API_URL": f"{origin}/api",
+        "PREFECT_UI_URL": origin,
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": origin,
+    }
+    auth = env.pop("PREFECT_SERVER_API_AUTH_STRING", None)
     if auth is None:
-        auth = auth_string(prefect)
+        auth = auth_string(home / "prefect")
+    return {**env, "PREFECT_SERVER_API_AUTH_STRING": auth, "PREFECT_API_AUTH_STRING": auth} if auth else env
+
+
+def environment_elsewhere(home: Path) -> dict[str, str]:
+    """What a worker and its flows are started with, wherever their server is."""
+    make_folder(home)
     return {
         **HARDENED,
         **os.environ,
         "GATEBENCH_HOME": str(home),
-        "PREFECT_HOME": str(prefect),
-        "PREFECT_API_URL": f"{origin}/api",
-        "PREFECT_UI_URL": origin,
-        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": origin,
+        "PREFECT_HOME": os.environ.get("PREFECT_HOME") or str(make_folder(home / "prefect")),
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
         "PYTHONSAFEPATH": "1",
-        **({"PREFECT_SERVER_API_AUTH_STRING": auth, "PREFECT_API_AUTH_STRING": auth} if auth else {}),
     }
 
 
@@ -112,10 +121,10 @@ def _on_some_port(stack: contextlib.ExitStack, home: Path, choose: Callable[[], 
 
 
 @contextlib.contextmanager
-def worker(env: Mapping[str, str], pool: str, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process worker of `pool`, at work in `folder`."""
+def worker(env: Mapping[str, str], pool: str, folder: Path, log: Path | None) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process worker of `pool`, at work in `folder`. Without a log it writes where we do."""
     command = [*_TETHERED, "prefect", "worker", "start", "--pool", pool, "--type", "process"]
-    with _process(command, env, folder, Path(env["PREFECT_HOME"]) / "worker.log") as process:
+    with _process(command, env, folder, log) as process:
         yield process
 
 
@@ -145,10 +154,10 @@ def _free(port: int) -> None:
 
 @contextlib.contextmanager
 def _process(
-    command: list[str], env: Mapping[str, str], folder: Path, log: Path
+    command: list[str], env: Mapping[str, str], folder: Path, log: Path | None
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """A process in a session of its own, so that a Ctrl-C meant for us does not reach it; ended with the block."""
-    with log.open("ab") as out:
+    with contextlib.nullcontext() if log is None else log.open("ab") as out:
         process = subprocess.Popen(
             command, env=dict(env), cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
         )

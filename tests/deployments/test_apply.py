@@ -8,19 +8,34 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import DeploymentSchedule, FlowRun
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule
 
-from deployments.apply import FILE, read, with_plan
 from deployments.local import HARDENED
+from deployments.shipped import FILE, Asked, ask, for_prefect, read, wanted
 from deployments.unfinished import _missed, flow_works
 from storage.errors import UsageError
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+KNOWN = ["plan", "target", "overrides", "scheduled"]
 
 
 def flow_of(entry: dict[str, Any]) -> Any:
     module, _, name = entry["entrypoint"].partition(":")
     return getattr(importlib.import_module(module), name)
+
+
+def named(name: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
+    return next(entry for entry in entries if entry["name"] == name)
+
+
+def on_server(**facts: Any) -> DeploymentResponse:
+    return DeploymentResponse(id=uuid4(), name="nightly", flow_id=uuid4(), **facts)
+
+
+def cron(text: str, active: bool = True) -> DeploymentSchedule:
+    return DeploymentSchedule(schedule=CronSchedule(cron=text, timezone="Asia/Tokyo"), active=active)
 
 
 @pytest.mark.parametrize("entry", read(), ids=lambda entry: entry["name"])
@@ -30,23 +45,97 @@ def test_a_deployment_sends_only_parameters_that_its_flow_knows_and_each_is_expl
     assert all(field.get("description") for field in flow.parameters.properties.values())
 
 
-def test_the_night_is_not_planned_for_the_hour_that_clock_changes_remove():
-    [schedule] = next(entry for entry in read() if entry["name"] == "nightly")["schedules"]
-    assert schedule == {"cron": "30 3 * * *", "timezone": "Europe/Berlin"}
+@pytest.mark.parametrize("entry", read(), ids=lambda entry: entry["name"])
+def test_a_deployment_begins_with_what_it_does_and_its_process_takes_no_foreign_module_for_ours(entry):
+    assert entry["description"].startswith("**")
+    assert entry["work_pool"]["job_variables"]["env"]["PYTHONSAFEPATH"] == "1"
+    assert "gatebench" in entry["tags"]
 
 
-def test_a_plan_and_a_cron_go_to_the_nightly_deployment_only():
-    before, after = read(), with_plan(read(), "/plans/mine.toml", "15 4 * * 1", None)
-    nightly = next(entry for entry in after if entry["name"] == "nightly")
-    assert nightly["parameters"]["plan"] == "/plans/mine.toml"
-    assert nightly["schedules"] == [{"cron": "15 4 * * 1", "timezone": "Europe/Berlin"}]
-    assert [e for e in after if e["name"] != "nightly"] == [e for e in before if e["name"] != "nightly"]
+def test_every_flow_that_measures_has_a_deployment():
+    assert {entry["entrypoint"].split(".")[1].partition(":")[0] for entry in read()} >= {
+        "nightly",
+        "sweep",
+        "ceiling",
+        "replay",
+        "load",
+        "compare",
+        "capture",
+        "judge",
+    }
 
 
-@pytest.mark.parametrize(("cron", "zone"), [("every night", None), ("30 25 * * *", None), (None, "Europe/Nowhere")])
-def test_a_cron_or_zone_that_is_none_is_refused_with_an_example(cron, zone):
+def test_no_night_is_planned_for_the_hour_that_clock_changes_remove_and_the_dear_one_is_off():
+    when = {entry["name"]: entry["schedules"] for entry in read() if "schedules" in entry}
+    assert when == {
+        "nightly": [{"cron": "30 3 * * *", "timezone": "Europe/Berlin"}],
+        "weekly-long": [{"cron": "30 5 * * 0", "timezone": "Europe/Berlin", "active": False}],
+    }
+
+
+def test_a_plan_goes_to_all_nights_and_a_cron_to_the_nightly_one():
+    entries = ask(read(), Asked(plan="/plans/mine.toml", cron="15 4 * * 1"))
+    asked = {entry["name"]: entry["asked"] for entry in entries if any(entry["asked"].values())}
+    assert asked == {
+        "nightly": {"parameters": {"plan": "/plans/mine.toml"}, "schedule": {"cron": "15 4 * * 1"}},
+        "weekly-long": {"parameters": {"plan": "/plans/mine.toml"}, "schedule": {}},
+    }
+
+
+def test_a_night_for_each_target_switches_the_common_one_off():
+    entries = ask(read(), Asked(plan="/p.toml", targets=("EU gateway", "us")))
+    nights = {entry["name"]: entry["asked"] for entry in entries if "nightly" in entry["tags"]}
+    assert nights == {
+        "nightly": {"parameters": {"plan": "/p.toml"}, "schedule": {"active": False}},
+        "nightly-eu-gateway": {"parameters": {"plan": "/p.toml", "target": "EU gateway"}, "schedule": {}},
+        "nightly-us": {"parameters": {"plan": "/p.toml", "target": "us"}, "schedule": {}},
+    }
+    made = wanted(named("nightly-us", entries), None, KNOWN)
+    assert made.schedules == [{"active": True, "cron": "30 3 * * *", "timezone": "Europe/Berlin"}]
+    assert "**us**" in named("nightly-us", entries)["description"]
+
+
+def test_what_an_operator_has_set_outlives_a_deploy_that_does_not_speak_of_it():
+    held = on_server(
+        parameters={"plan": "/plans/mine.toml", "gone": 1},
+        schedules=[cron("0 5 * * *", active=False)],
+        tags=["gatebench", "mine"],
+        job_variables={"working_dir": "/srv", "env": {"GATEBENCH_ALLOWED_HOSTS": "gw", "PYTHONSAFEPATH": "0"}},
+    )
+    found = wanted(named("nightly", ask(read(), Asked())), held, KNOWN)
+    assert found.parameters == {"plan": "/plans/mine.toml"}
+    assert found.schedules is None
+    assert found.tags == ["gatebench", "nightly", "mine"]
+    assert found.job_variables["working_dir"] == "/srv"
+    assert found.job_variables["env"]["GATEBENCH_ALLOWED_HOSTS"] == "gw"
+    assert found.job_variables["env"]["PYTHONSAFEPATH"] == "1"
+
+
+def test_an_option_changes_what_it_names_and_nothing_beside_it():
+    held = on_server(parameters={"plan": "/plans/mine.toml", "scheduled": False}, schedules=[cron("0 5 * * *", False)])
+    found = wanted(named("nightly", ask(read(), Asked(cron="0 6 * * *"))), held, KNOWN)
+    assert found.parameters == {"plan": "/plans/mine.toml", "scheduled": False}
+    assert found.schedules == [{"active": False, "cron": "0 6 * * *", "timezone": "Asia/Tokyo"}]
+    found = wanted(named("nightly", ask(read(), Asked(plan="/other.toml"))), held, KNOWN)
+    assert (found.parameters, found.schedules) == ({"plan": "/other.toml", "scheduled": False}, None)
+
+
+def test_a_reset_is_what_the_file_says():
+    held = on_server(parameters={"plan": "/plans/mine.toml"}, schedules=[cron("0 5 * * *")], tags=["mine"])
+    found = wanted(named("nightly", ask(read(), Asked())), held, KNOWN, reset=True)
+    assert (found.parameters, found.tags) == ({"plan": "nightly"}, ["gatebench", "nightly"])
+    assert found.schedules == [{"active": True, "cron": "30 3 * * *", "timezone": "Europe/Berlin"}]
+
+
+@pytest.mark.parametrize(("text", "zone"), [("every night", None), ("30 25 * * *", None), (None, "Europe/Nowhere")])
+def test_a_cron_or_zone_that_is_none_is_refused_with_an_example(text, zone):
     with pytest.raises(UsageError, match=r"are like '30 3 \* \* \*' and Europe/Berlin"):
-        with_plan(read(), None, cron, zone)
+        ask(read(), Asked(cron=text, timezone=zone))
+
+
+def test_a_schedule_that_is_off_reaches_prefect_as_such():
+    [made] = for_prefect([{"cron": "30 5 * * 0", "timezone": "Europe/Berlin", "active": False}])
+    assert (made["schedule"].cron, made["schedule"].timezone, made["active"]) == ("30 5 * * 0", "Europe/Berlin", False)
 
 
 def test_the_shipped_settings_are_those_that_up_sets():

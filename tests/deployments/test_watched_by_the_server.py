@@ -1,0 +1,134 @@
+"""The server watches: a process killed, a heartbeat lost, a night that did not happen; and it tells by itself."""
+
+import os
+import signal
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from deployments.automations import NO_NIGHT, read, wanted
+from tasks.simulator.model import SimConfig
+from tasks.simulator.process import SimulatorProcess
+from tests.fakes.prefect_house import House, until, up
+from tests.fakes.receivers import Receiver
+
+pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
+SECONDS = 15  # without a night: a small day
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+    yield receiver
+    receiver.stop()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[House]:
+    env = {"GATEBENCH_ALERT_URLS": receiver.url()}
+    with up(tmp_path_factory.mktemp("watched"), "--no-night-after", str(SECONDS / 3600), env=env) as house:
+        yield house
+
+
+def titles(receiver: Receiver) -> list[str]:
+    return [message["title"] for _, message in receiver.got]
+
+
+def test_a_night_that_does_not_happen_is_told_by_the_server(house: House, receiver: Receiver) -> None:
+    until(lambda: "gatebench: no night of nightly" in titles(receiver), "nobody was told")
+    message = next(m for _, m in receiver.got if m["title"] == "gatebench: no night of nightly")
+    assert "No run of nightly has completed for 15 seconds" in message["message"]
+    assert f"{house.api.removesuffix('/api')}/deployments/deployment/" in message["message"]  # where to look
+
+
+def test_deploying_again_changes_nothing_but_what_is_asked_for(house: House, receiver: Receiver) -> None:
+    done = house.gatebench("deploy", env={"GATEBENCH_ALERT_URLS": receiver.url()})
+    assert {line.split()[0] for line in done.stdout.splitlines()} == {"unchanged"}, done.stdout + done.stderr
+    assert f"automation {NO_NIGHT}" in done.stdout
+    done = house.gatebench("deploy", "--no-night-after", "30")  # without addresses, the server keeps those that it has
+    assert [line for line in done.stdout.splitlines() if not line.startswith("unchanged")] == [
+        "changed    automation gatebench: no night (trigger)"
+    ]
+    assert "unchanged  notification block gatebench-alerts" in done.stdout
+
+
+def test_a_run_whose_process_is_killed_is_told_by_the_server(house: House, receiver: Receiver) -> None:
+    with SimulatorProcess(SimConfig(service_ms=20.0)) as simulator:
+        parameters = {
+            "target": {"name": "gone", "url": simulator.url, "model": "m"},
+            "sweep": {"levels": [1], "requests": 5000, "blocks": 5, "control": False},
+        }
+
+        async def submit(client: Any) -> Any:
+            deployment = await client.read_deployment_by_name("sweep/ad-hoc-sweep")
+            return (await client.create_flow_run_from_deployment(deployment.id, parameters=parameters)).id
+
+        run_id = house.ask(submit)
+
+        async def pid(client: Any) -> int | None:
+            run = await client.read_flow_run(run_id)
+            running = run.state is not None and run.state.is_running()
+            return int(run.infrastructure_pid.rpartition(":")[2]) if running and run.infrastructure_pid else None
+
+        os.kill(until(lambda: house.ask(pid), "the run never started"), signal.SIGKILL)
+        until(lambda: "gatebench: sweep gone crashed" in titles(receiver), "nobody was told")
+    message = next(m for _, m in receiver.got if m["title"] == "gatebench: sweep gone crashed")
+    assert "sweep gone (ad-hoc-sweep) ended as Crashed, without a verdict" in message["message"]
+    assert f"{house.api.removesuffix('/api')}/runs/flow-run/{run_id}" in message["message"]
+
+
+def test_a_run_that_is_not_heard_of_any_more_is_marked_and_told_and_one_that_ended_is_not(
+    house: House, receiver: Receiver
+) -> None:
+    from prefect.events.clients import get_events_client
+    from prefect.events.schemas.events import Event
+    from prefect.states import Completed, Running
+
+    async def lose(client: Any) -> list[Any]:
+        [held] = await client.read_automations_by_name("gatebench: heartbeat lost")
+        entry = next(entry for entry in read() if entry["name"] == held.name)
+        entry["trigger"]["within"] = timedelta(seconds=10)  # the least that Prefect takes; shipped: 90
+        await client.update_automation(held.id, wanted(entry, None, held))
+        deployment = await client.read_deployment_by_name("judge/judge")
+        runs = [
+            await client.create_flow_run_from_deployment(deployment.id, state=Running(), name=name)
+            for name in ("silent", "measured")
+        ]
+        async with get_events_client() as events:
+            for run in runs:
+                await events.emit(
+                    Event(
+                        event="prefect.flow-run.heartbeat",
+                        resource={"prefect.resource.id": f"prefect.flow-run.{run.id}"},
+                        related=[{"prefect.resource.id": "prefect.tag.gatebench", "prefect.resource.role": "tag"}],
+                    )
+                )
+        await client.set_flow_run_state(runs[1].id, Completed(name="Measured"))
+        return [run.id for run in runs]
+
+    lost, measured = house.ask(lose)
+
+    async def states(client: Any) -> list[str]:
+        return [(await client.read_flow_run(run)).state.name for run in (lost, measured)]
+
+    until(lambda: house.ask(states) == ["Crashed", "Measured"], "the silent run was not marked")
+    until(lambda: "gatebench: silent crashed" in titles(receiver), "nobody was told")
+    assert "gatebench: measured crashed" not in titles(receiver)
+
+
+def test_the_server_lets_nobody_in_without_its_password_and_no_other_page_at_all(house: House) -> None:
+    import httpx
+
+    from deployments.local import auth_string
+
+    auth = tuple(auth_string(house.home / "prefect").split(":", 1))
+    assert (house.home / "prefect" / "auth").stat().st_mode & 0o077 == 0
+    assert httpx.get(f"{house.api}/block_documents/").status_code == 401
+    assert httpx.get(f"{house.api}/admin/version", auth=auth).status_code == 200
+    page = {"Origin": "http://elsewhere.example", "Access-Control-Request-Method": "POST"}
+    assert "access-control-allow-origin" not in httpx.options(f"{house.api}/flows/", headers=page).headers
+    # Without the token that a page of the server has asked for, not even with the password.
+    assert httpx.post(f"{house.api}/deployments/filter", json={}, auth=auth).status_code == 403
+    assert not any("gatebench:" in line for line in house.said), "the password is printed"
