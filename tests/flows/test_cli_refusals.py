@@ -391,7 +391,7 @@ def test_a_disk_that_fills_in_the_middle_keeps_what_was_finished(env, place, tmp
         done = subprocess.run(words, capture_output=True, text=True, env=env, cwd=place, check=False)
     code, legs, rest = done.stdout.split("\n", 2)
     assert code == "code 16", done.stderr
-    assert Done(16, "", done.stderr).sentence.startswith("no space left ")
+    assert "no space left" in Done(16, "", done.stderr).sentence.lower()  # for the book or for samples: what came first
     assert 1 <= int(legs.removeprefix("legs ")) < 10
     (run,) = json.loads(rest)["runs"]
     assert run["status"] in ("failed", "interrupted")
