@@ -85,8 +85,8 @@ def view_with_trends(run_id: str, settings: Settings) -> RunView:
     found = []
     for verdict in [main_verdict(view, target) for target in targets(view)]:
         if verdict is not None:
-            where = {"target": verdict.target, "level": verdict.level, "until": view.run.started_at}
-            found += [line for line in lines(watch, [verdict.metric], **where) if line.series == verdict.series]
+            mine = lines(watch, [verdict.metric], target=verdict.target, level=verdict.level, until=view.run.started_at)
+            found += [line for line in mine if line.series == verdict.series]
     return replace(view, trends=found)
 
 

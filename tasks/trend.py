@@ -82,8 +82,10 @@ def ways(book: Book, found: Sequence[Line]) -> list[Way]:
         mine = [line for line in found if (line.target, line.series, line.way) == place]
         here = [segments[name] for name in dict.fromkeys(n.segment_id for line in mine for n in line.nights)]
         names = {segment.segment_id for segment in here}
-        drifts = book.watch.drifts([mine[0].nights[-1].segment_id], before=FAR, most=NIGHTS)
-        made.append(Way(*place, mine, here, [i for i in incidents if i.segment_id in names], drifts))
+        newest = [mine[0].nights[-1].segment_id]
+        drifts = book.watch.dated_drifts(newest, until=mine[0].nights[-1].started_at, most=NIGHTS)
+        history = book.history(newest, before=FAR)
+        made.append(Way(*place, mine, here, [i for i in incidents if i.segment_id in names], drifts, history))
     return made
 
 

@@ -22,7 +22,7 @@ def heat_map(cells: pl.DataFrame, open_loop: str = OPEN_LOOP) -> Drawing:
         alt.Tooltip("requests:Q", title="requests"),
         alt.Tooltip("share:Q", title="of this stretch", format=".1%"),
     ]
-    y = alt.Y("low_ms:Q", title="ms (log)").scale(type="log", nice=False, zero=False)
+    y = alt.Y("low_ms:Q", title="ms (log)").scale(type="log", nice=False)
     panel = (
         alt.Chart(frame)
         .mark_rect(color=ACCENT)

@@ -69,9 +69,8 @@ def histogram(samples: pl.LazyFrame) -> pl.DataFrame:
     ends = rows.select(low=pl.col("log").min(), high=pl.col("log").quantile(0.999)).collect()
     low, high = ends.row(0)
     if low is None:
-        return pl.DataFrame(
-            schema=dict.fromkeys(("target", "level", "low_ms", "high_ms", "requests", "share"), pl.Float64)
-        )
+        numbers = dict.fromkeys(("low_ms", "high_ms", "share"), pl.Float64)
+        return pl.DataFrame(schema={"target": pl.String, "level": pl.Int32, "requests": pl.UInt32, **numbers})
     width = max((high - low) / BINS, 0.004)
     place = ((pl.col("log") - low) / width).floor().clip(0, BINS - 1)
     return (

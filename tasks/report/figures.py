@@ -1,5 +1,6 @@
 """Which figures a run has, in the order they are read, each with its finding, a note and the table behind it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import polars as pl
@@ -187,15 +188,9 @@ def _streams(view: RunView, target: str, index: int) -> list[Figure]:
     return [figure(f"streams-{index}", note, streams(frame, open_loop(view)), frame)]
 
 
-def _from_rows(
-    grid: pl.DataFrame,
-    hist: pl.DataFrame,
-    time: pl.DataFrame,
-    cells: pl.DataFrame,
-    flow: pl.DataFrame,
-    index: int,
-    name: str,
-) -> list[Figure]:
+def _from_rows(read: Sequence[pl.DataFrame], index: int, name: str) -> list[Figure]:
+    """`read`: what ROWS made of one target's rows; `name`: what its open loop is called."""
+    grid, hist, time, cells, flow = read
     found = []
     if not grid.is_empty():
         note = (

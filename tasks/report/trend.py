@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from storage.incidents import DriftNight
 from storage.records import ChangePoint, Drift, Incident
 from storage.segments import Segment
 from storage.trend import Anchor, TrendNight
@@ -47,7 +48,8 @@ class Way:
     lines: list[Line]
     segments: list[Segment]
     incidents: list[Incident]
-    drifts: list[Drift]
+    drifts: list[DriftNight]
+    history: pl.DataFrame | None = None  # the gate's rows of the newest segment's baseline
 
 
 def line_frame(line: Line) -> pl.DataFrame:

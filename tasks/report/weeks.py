@@ -5,6 +5,7 @@ from typing import Any
 
 from storage.records import Incident
 from tasks.charts.words import NONE, as_moved, count, listed, metric_words, number, place_words, signed, value_words
+from tasks.report.drifts import drift_figure
 from tasks.report.pictures import Figure, environment, shown
 from tasks.report.trend import NOTE, Line, Way, line_figure
 
@@ -51,8 +52,14 @@ def tone(ways: Sequence[Way]) -> str:
 
 
 def way_figures(way: Way, place: int) -> list[Figure]:
-    """One a metric, in their order."""
-    return [line_figure(line, f"way-{place}-{line.metric}", NOTE) for line in way.lines if len(line.nights) > 1]
+    """One a metric, in their order, and what has come furthest in small steps."""
+    found = [line_figure(line, f"way-{place}-{line.metric}", NOTE) for line in way.lines if len(line.nights) > 1]
+    last = {night.drift.metric: night.drift.c for night in way.drifts}
+    if last:
+        most = max(last, key=lambda metric: last[metric])
+        mine = [night for night in way.drifts if night.drift.metric == most]
+        found.append(drift_figure(mine, way.history, f"way-{place}-drift"))
+    return found
 
 
 def way_rows(way: Way) -> dict[str, Any]:

@@ -115,6 +115,10 @@ def test_json_inside_the_page_cannot_end_its_script() -> None:
     assert json.loads(text) == {"model": EVIL, "gap": None, "line": "\u2028"}
 
 
+def test_a_run_whose_rows_are_gone_still_has_the_figures_of_the_book(view: View, samples: pl.LazyFrame) -> None:
+    assert specs(render_html(view(), samples.clear())).keys() == specs(render_html(view(), None)).keys()
+
+
 def test_a_run_without_rows_and_without_history_still_has_a_page(view: View) -> None:
     bare = view(verdict=None, verdicts=[], history=None, baseline_runs=[], calibrations=[], ceilings=[])
     page = render_html(bare, None)
@@ -123,11 +127,12 @@ def test_a_run_without_rows_and_without_history_still_has_a_page(view: View) -> 
     assert sorted(specs(page)) == ["lag", "latency-0", "throughput-0", "tradeoff-0"]
 
 
-def test_a_run_that_measured_nothing_has_a_page_that_says_so(view: View) -> None:
+def test_a_run_that_measured_nothing_has_a_page_that_says_so(view: View, samples: pl.LazyFrame) -> None:
     empty = view(verdict=None, legs=[], cells=[], verdicts=[], ceilings=[], history=None, reason="the log is empty")
     page = render_html(empty, None)
     assert "Nothing measured: the log is empty." in page
     assert 'id="specs"' not in page
+    assert 'id="specs"' not in render_html(empty, samples.filter(pl.col("level") < 0))
 
 
 def test_the_record_names_what_the_result_depends_on(view: View) -> None:
