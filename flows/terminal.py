@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from textwrap import wrap
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
@@ -51,9 +52,8 @@ class Terminal:
     def say(self, text: str) -> None:
         """A line that stays; folded between words on a terminal, for a path must stay whole, and as it is elsewhere."""
         if self.console.is_terminal:
-            self.console.print(Text(text), overflow="ignore", crop=False)
-        else:
-            self.console.print(Text(text), soft_wrap=True)
+            text = "\n".join(_folded(line, self.console.width) for line in text.split("\n"))
+        self.console.print(Text(text), soft_wrap=True)
         self._said = self._clock()
 
     def begin(self, leg: Under) -> None:
@@ -66,6 +66,10 @@ class Terminal:
     def end(self, done: int, total: int) -> None:
         if self._picture is not None and done >= total:
             self._picture.stop()
+
+
+def _folded(line: str, width: int) -> str:
+    return "\n".join(wrap(line, width, break_long_words=False, break_on_hyphens=False)) or line
 
 
 class _Picture:

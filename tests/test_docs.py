@@ -134,7 +134,7 @@ def test_every_stamp_and_metric_is_explained():
     }
 
 
-QUICK = ("init", "doctor", "runs", "incidents", "trend")  # need no target, no run and no server
+QUICK = ("init", "doctor", "runs", "incidents")  # need no target, no run and no server
 
 
 def quick() -> list[tuple[str, ...]]:

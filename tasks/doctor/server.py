@@ -62,9 +62,7 @@ def _version(seen: Server, own: str | None) -> Finding:
     if seen.version is None or own is None or seen.version == own:
         return ok("Prefect server", f"{seen.version or 'a server'} answers at {where}")
     found = f"{where} runs Prefect {seen.version}, here is {own}"
-    return Finding(
-        "Prefect server", Grade.WARN, found, f'pip install "prefect=={own}" there, as constraints.txt has it'
-    )
+    return Finding("Prefect server", Grade.WARN, found, f'there: pip install "prefect=={own}"')
 
 
 def _login(seen: Server, loopback: bool) -> Finding | None:

@@ -1,13 +1,15 @@
 """Real gateways in front of an upstream: started with the settings that a benchmark wants, spoken to on loopback."""
 
 import contextlib
+import importlib.metadata
 import json
+import os
 import re
+import secrets
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import httpx
 from tests.e2e.installing import Missing, nginx, portkey, python_tool
 from tests.e2e.processes import free_port, running, said
 
+LITELLM_KEY = "GATEBENCH_KEY_LITELLM"
 MODEL = "small"  # what clients ask for; LiteLLM sends the upstream's own name on
 NUMBER = re.compile(r"\d+\.\d+(?:\.\d+)?")
 
@@ -29,6 +32,7 @@ class Gateway:
     url: str
     headers: dict[str, str] = field(default_factory=dict)
     log: Path | None = None
+    key_env: str = "GATEBENCH_API_KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +182,7 @@ def _litellm(tools: Tools, upstream: str, folder: Path) -> Iterator[Gateway]:
     binary = tools.litellm or python_tool("litellm", tools.folder)
     port, log = free_port(), folder / "litellm.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
+    os.environ[LITELLM_KEY] = f"sk-{secrets.token_hex(16)}"
     served = {"model": f"openai/{MODEL}", "api_base": upstream, "api_key": "unused"}
     file = folder / "litellm.yaml"
     with _receiving(log) as endpoint:
@@ -186,12 +191,14 @@ def _litellm(tools: Tools, upstream: str, folder: Path) -> Iterator[Gateway]:
             "litellm_settings": {"callbacks": ["generic_api"], "num_retries": 0, "telemetry": False,
                                  "request_timeout": 5},
             "router_settings": {"num_retries": 0, "disable_cooldowns": True},
+            "general_settings": {"master_key": f"os.environ/{LITELLM_KEY}"},
         }  # fmt: skip
         file.write_text(json.dumps(config), encoding="utf-8")
         words = [str(binary), "--config", str(file), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
         env = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "GENERIC_LOGGER_ENDPOINT": endpoint, "LITELLM_LOG": "ERROR"}
         with running(words, f"http://127.0.0.1:{port}/health/liveliness", folder, "litellm", **env):
-            yield Gateway("LiteLLM", version_of(binary, "litellm"), f"http://127.0.0.1:{port}/v1", log=log)
+            version = version_of(binary, "litellm")
+            yield Gateway("LiteLLM", version, f"http://127.0.0.1:{port}/v1", log=log, key_env=LITELLM_KEY)
 
 
 @contextlib.contextmanager
@@ -254,4 +261,4 @@ def started(names: list[str], tools: Tools, upstream: str, folder: Path) -> Iter
 
 
 def own_version() -> str:
-    return version("gatebench")
+    return importlib.metadata.version("gatebench")

@@ -26,7 +26,9 @@ class Product:
     def __call__(self, *words: str | Path) -> Answer:
         """A command with `--json -`; nothing on stdout (it was refused) is an empty object."""
         command = [sys.executable, "-m", "flows.cli", *map(str, words), "--json", "-"]
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("GATEBENCH_", "PREFECT_"))}
+        ours = {name for name in os.environ if name.startswith(("GATEBENCH_", "PREFECT_"))}
+        ours -= {name for name in ours if name.startswith("GATEBENCH_KEY_")}
+        kept = {name: value for name, value in os.environ.items() if name not in ours}
         env = {**kept, "GATEBENCH_HOME": str(self.home)}
         print("  $ gatebench " + " ".join(map(str, words)), flush=True)
         done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
@@ -35,8 +37,8 @@ class Product:
 
 def plan(file: Path, name: str, gateways: Sequence[Gateway], direct: str | None, workload: Path | None = None) -> Path:
     """A plan of these targets, the upstream itself among them, without a control and with nothing that stops it."""
-    targets = [] if direct is None else [_target("direct", direct, {}, direct=True)]
-    targets += [_target(one.name, one.url, one.headers) for one in gateways]
+    targets = [] if direct is None else [_target(Gateway("direct", "", direct), direct=True)]
+    targets += [_target(one) for one in gateways]
     lines = [f"name = {json.dumps(name)}"]
     lines += [] if workload is None else [f"workload = {json.dumps(str(workload))}"]
     lines += [*targets, "[control]", "enabled = false", "[breaker]", "enabled = false"]
@@ -45,9 +47,9 @@ def plan(file: Path, name: str, gateways: Sequence[Gateway], direct: str | None,
     return file
 
 
-def _target(name: str, url: str, headers: dict[str, str], *, direct: bool = False) -> str:
-    shown = ", ".join(f"{json.dumps(key)} = {json.dumps(value)}" for key, value in headers.items())
+def _target(one: Gateway, *, direct: bool = False) -> str:
+    shown = ", ".join(f"{json.dumps(key)} = {json.dumps(value)}" for key, value in one.headers.items())
     return (
-        f"[[targets]]\nname = {json.dumps(name)}\nurl = {json.dumps(url)}\nmodel = {json.dumps(MODEL)}\n"
-        f"headers = {{ {shown} }}\ndirect = {str(direct).lower()}"
+        f"[[targets]]\nname = {json.dumps(one.name)}\nurl = {json.dumps(one.url)}\nmodel = {json.dumps(MODEL)}\n"
+        f"api_key_env = {json.dumps(one.key_env)}\nheaders = {{ {shown} }}\ndirect = {str(direct).lower()}"
     )

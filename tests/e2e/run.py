@@ -72,8 +72,7 @@ def main() -> None:
         "loads": loads,
         **{part: [] for part in PARTS},
     }
-    results["versions"] = _versions(names, tools, work)
-    bench.names[:] = [name for name in names if name in results["versions"].pop("found")]
+    results["versions"], bench.names[:] = _versions(names, tools, work)
     if "overhead" in parts:
         results["overhead"] = _overheads(bench, asked, results["versions"])
     if "capacity" in parts:
@@ -126,15 +125,15 @@ def _real_model(asked: argparse.Namespace, bench: Bench, versions: dict[str, str
         yield f"http://127.0.0.1:{port}/v1"
 
 
-def _versions(names: list[str], tools: Tools, work: Path) -> dict[str, Any]:
+def _versions(names: list[str], tools: Tools, work: Path) -> tuple[dict[str, str], list[str]]:
     """Each gateway started once, which installs it: what cannot be had is left out from here on."""
-    found: dict[str, Any] = {"gatebench": own_version(), "found": []}
+    versions, had = {"gatebench": own_version()}, []
     for name in names:
         with started([name], tools, "http://127.0.0.1:9/v1", work / "versions") as gateways:
             for gateway in gateways:
-                found[gateway.name] = gateway.version
-                found["found"].append(name)
-    return found
+                versions[gateway.name] = gateway.version
+                had.append(name)
+    return versions, had
 
 
 def _machine(work: Path) -> str:

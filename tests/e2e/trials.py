@@ -183,7 +183,9 @@ def _one_log(bench: Bench, gateway: Gateway, folder: Path, seconds: int, rate: f
         return Replayed(gateway.name, sent, 0, "–", 0, 0, "–", captured.err.strip().splitlines()[-1])
     profile = bench.product("profile", workload).json
     words = ["--set", f"targets.0.headers={_inline(gateway.headers)}"] if gateway.headers else []
-    again = bench.product("replay", workload, "--url", gateway.url, "--model", MODEL, *words)
+    again = bench.product(
+        "replay", workload, "--url", gateway.url, "--model", MODEL, "--api-key-env", gateway.key_env, *words
+    )
     (trial,) = again.json.get("trials") or [{}]
     said = next((f["title"] for f in again.json.get("fidelity") or [] if f["about"] == "replay"), "–")
     tokens = "counted" if profile.get("tokens", "exact") == "exact" else "guessed"

@@ -32,7 +32,7 @@ def commands(page: str, first: str) -> list[list[str]]:
     found = []
     for block in blocks(page, "sh"):
         for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(line, comments=True)
+            words = shlex.split(re.sub(r"\$\([^)]*\)", "SAID", line), comments=True)
             while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
                 words.pop(0)
             if words and words[0] == first:

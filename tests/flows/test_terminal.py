@@ -87,6 +87,9 @@ def test_long_lines_stay_whole_where_nobody_looks_and_fold_at_words_on_a_termina
     Terminal(console=terminal).say(said)
     assert text(plain).rstrip() == said.rstrip()
     assert len(text(terminal).splitlines()) == 2
+    path = f"report: /{'x' * 100}"
+    Terminal(console=terminal).say(path)
+    assert path.split()[1] in text(terminal)
 
 
 def test_on_a_terminal_the_lines_move_and_leave_nothing_behind():
