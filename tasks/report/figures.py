@@ -46,9 +46,7 @@ def figures(view: RunView, samples: pl.LazyFrame | None) -> list[Figure]:
         mine += rates_figure(view, target, index)
         mine += latency_figure(view, target, index) + _streams(view, target, index)
         if read:
-            mine += _from_rows(
-                *(frame.filter(pl.col("target") == target).drop("target") for frame in read), index, open_loop(view)
-            )
+            mine += _from_rows(_of(read, target), index, open_loop(view))
         mine += _failures(view, target, index)
         found += [replace(f, title=f"{target}: {f.title}") for f in mine] if several else mine
     return found + lag_figure(view)
@@ -186,6 +184,10 @@ def _streams(view: RunView, target: str, index: int) -> list[Figure]:
         "Bars are 95 % intervals over the blocks."
     )
     return [figure(f"streams-{index}", note, streams(frame, open_loop(view)), frame)]
+
+
+def _of(read: Sequence[pl.DataFrame], target: str) -> list[pl.DataFrame]:
+    return [frame.filter(pl.col("target") == target).drop("target") for frame in read]
 
 
 def _from_rows(read: Sequence[pl.DataFrame], index: int, name: str) -> list[Figure]:
