@@ -104,8 +104,8 @@ async def go_on(
     facts[FLOW_RUNS] = list(dict.fromkeys([*before[FLOW_RUNS], *([] if flow_run is None else [flow_run])]))
     taken = await asyncio.to_thread(book.resume_run, run.run_id, facts)
     files.write_run(taken)
-    rows = f", {count(lost, 'row')} of others are set aside" if lost else ""
-    say(f"run {run.run_id} goes on: {count(len(mine), 'leg')} measured before it was {run.status} stay{rows}")
+    rows = f", set {count(lost, 'row')} of others aside" if lost else ""
+    say(f"run {run.run_id} goes on: kept {count(len(mine), 'leg')} from before it was {run.status}{rows}")
     likeness = [report for report in files.read_fidelity() if report["about"] not in ("replay", "workload")]
     return Begun(taken, files, likeness, kept, lost - aside[CONTROL])
 

@@ -13,6 +13,7 @@ LONGEST_TITLE = 120
 MOST_LINES = 8  # of a group; the rest is counted
 KINDS = {
     "failed": "failed",
+    "cancelled": "cancelled",
     "regressed": "regressed",
     "slo": "objective broken",
     "invalid": "invalid measurement",

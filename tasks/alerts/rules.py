@@ -4,7 +4,16 @@ from collections.abc import Collection, Sequence
 
 from storage.records import RunStatus, SloResult, Word
 
-KINDS = ("failed", "regressed", "slo", "invalid", "fixed", "kept", "improved")  # in which order a message names them
+KINDS = (
+    "failed",
+    "cancelled",
+    "regressed",
+    "slo",
+    "invalid",
+    "fixed",
+    "kept",
+    "improved",
+)  # in which order a message names them
 NEWS = frozenset({"opened", "joined", "grew"})  # of an incident, each told once
 
 
@@ -20,7 +29,7 @@ def should_alert(
     """The kinds among `on` that this run is, the gravest first; empty: no message. `slo` is a broken objective, or one
     with nothing to judge it by, which never passes. `slo_results` and `mended` are those that are news (`slo_news`);
     whoever hears that one is broken hears that it is kept again. A failed or an invalid night is told every time, for
-    nobody watches meanwhile.
+    nobody watches meanwhile; whoever hears of a failed one hears of a cancelled one.
 
     `changes`: what the night did to incidents (`Change.action`): a regression is told when it opens one or makes it
     worse, not again every night; whoever hears of it hears of its end (`fixed`) and of a new normal (`improved`) too.
@@ -28,6 +37,7 @@ def should_alert(
     """
     is_so = {
         "failed": status in (RunStatus.FAILED, RunStatus.INTERRUPTED),
+        "cancelled": status == RunStatus.CANCELLED,
         "regressed": verdict == Word.REGRESSED if changes is None else bool(NEWS & set(changes)),
         "slo": any(result.ok is not True for result in slo_results),
         "invalid": verdict == Word.INVALID,
@@ -35,7 +45,8 @@ def should_alert(
         "kept": bool(mended),
         "improved": changes is not None and "new_normal" in changes,
     }
-    asked = {*on, *(("fixed", "improved") if "regressed" in on else ()), *(("kept",) if "slo" in on else ())}
+    with_it = {"failed": ("cancelled",), "regressed": ("fixed", "improved"), "slo": ("kept",)}
+    asked = {*on, *(kind for asked_for in on for kind in with_it.get(asked_for, ()))}
     return [kind for kind in KINDS if kind in asked and is_so[kind]]
 
 

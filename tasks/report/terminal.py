@@ -144,7 +144,7 @@ def _facts(view: RunView, console: Console) -> None:
     for line in blind_lines(view):
         table.add_row("", Text(plain(line), style="yellow"))
     for line in resumed_lines(view.run):
-        table.add_row("resumed", Text(plain(line)))
+        table.add_row("resumed", Text(plain(line.removeprefix("resumed "))))
     for line in truth_lines(view):
         table.add_row("fidelity", Text(plain(line)))
     for line in incident_lines(view):

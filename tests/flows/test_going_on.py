@@ -129,9 +129,7 @@ async def test_a_run_that_goes_on_says_what_stays(run, settings):
     lay(files, "first-b1-gw-c4", 3)
     said: list[str] = []
     begun = await go_on(run, settings, book, "another", say=said.append)
-    assert said == [
-        f"run {run.run_id} goes on: 1 leg measured before it was interrupted stay, 3 rows of others are set aside"
-    ]
+    assert said == [f"run {run.run_id} goes on: kept 1 leg from before it was interrupted, set 3 rows of others aside"]
     kept = book.run(run.run_id)
     assert (kept.status, kept.resumed, kept.environment[FLOW_RUNS]) == ("running", True, [ME, "another"])
     assert files.read_run() == kept == begun.run

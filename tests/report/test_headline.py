@@ -101,9 +101,9 @@ def test_a_resumed_run_says_so(view: View) -> None:
     run = replace(view().run, environment={"resumed": [one, {**one, "kept": 1, "rows_set_aside": 0, "ended": None}]})
     assert headline(view(run=run)).endswith(" Resumed after it had stopped, so it enters no baseline.")
     assert resumed_lines(run) == [
-        "resumed at 2026-03-08 03:52: 7 legs from before it was interrupted at 03:41 stay, "
-        "143 rows of others were set aside",
-        "resumed at 2026-03-08 03:52: 1 leg from before it was interrupted stay",
+        "resumed at 2026-03-08 03:52: kept 7 legs from before it was interrupted at 03:41, "
+        "set 143 rows of others aside",
+        "resumed at 2026-03-08 03:52: kept 1 leg from before it was interrupted",
     ]
     assert resumed_lines(view().run) == []
 
