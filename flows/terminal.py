@@ -91,7 +91,7 @@ class _Picture:
             self._leg, self._pulse, self._begun = leg, Pulse(leg.folder), self._clock()
         if self._live is None:
             self._enough.clear()
-            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live = Live(console=self._console, auto_refresh=False, transient=True, redirect_stdout=False)
             self._live.start()
             self._thread = threading.Thread(target=self._follow, daemon=True, name="picture")
             self._thread.start()

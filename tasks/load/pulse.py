@@ -61,9 +61,9 @@ class Pulse:
         self._measured += measured.height
         self._failed += measured.height - measured["failure"].null_count()
         if rows.height:
-            ends = rows["end_ns"]
+            ends = rows["end_ns"].to_numpy()
             lags = (measured["sent_ns"] - measured["intended_ns"]).drop_nulls().to_numpy()
-            self._recent.append(_Part(rows.height, int(ends.min() or 0), int(ends.max() or 0), lags))  # type: ignore[call-overload]
+            self._recent.append(_Part(rows.height, int(ends.min()), int(ends.max()), lags))
 
     def _rate(self) -> float | None:
         """Requests that ended, over the time in which they did."""
