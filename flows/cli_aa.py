@@ -82,6 +82,7 @@ def aa(
         from tasks.study import study_history
 
         return _tell(study_history(from_history, settings), json, quiet, strict)
+    common.quiet_prefect(settings.home_path)
     from config.forms import SweepForm, TargetForm, filled
     from flows.aa import chosen_plan, need_turns
 

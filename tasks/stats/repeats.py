@@ -90,7 +90,7 @@ def _of_leg(row: Mapping[str, object], level: int) -> Iterator[tuple[str, float,
 
 def of_quantile(ordered: Floats, q: float) -> float:
     """Variance of the logarithm of a quantile of independent values in rising order, from the quantiles one standard
-    error of the share to each side (Woodruff 1952)."""
+    error of the share to each side (Woodruff 1952); rough where few requests lie beyond it."""
     error = math.sqrt(q * (1 - q) / len(ordered))
     low, high = (type8(ordered, min(1.0, max(0.0, q + side * error)))[0] for side in (-1, 1))
     return ((math.log(high) - math.log(low)) / 2) ** 2
@@ -113,7 +113,7 @@ def of_blocks(found: Sequence[tuple[int, int, dict[int, list[Figure]]]], blocks:
         names,
         y.mean(axis=0),
         components.squares(y, run, process),
-        sampling.mean(axis=0) @ weights**2,
+        np.sqrt(sampling).mean(axis=0) ** 2 @ weights**2,  # the root's mean: that of the variances leans upwards
         blocks,
         len(np.unique(run)),
         _most(run, process),
