@@ -64,7 +64,7 @@ def _said(frame: pl.DataFrame, quantity: str, stat: str) -> str:
     if found.is_empty():
         return ""
     low, high = found.row(0, named=True), found.row(-1, named=True)
-    if found.height == 1 or abs(high["ms"] / low["ms"] - 1) < 0.1:
+    if found.height == 1 or abs(high["ms"] - low["ms"]) <= 0.1 * low["ms"]:
         return ms(low["ms"] / 1e3)
     start, end = level_words(low["level"]), level_words(high["level"])
     return f"{ms(low['ms'] / 1e3)} at {start} concurrent and {ms(high['ms'] / 1e3)} at {end}"
