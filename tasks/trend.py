@@ -5,7 +5,7 @@ from pathlib import Path
 
 from config.settings import Settings
 from storage.disk import write_aside
-from storage.records import Drift
+from storage.records import Drift, Incident
 from storage.store import Book
 from storage.trend import TrendNight
 from storage.watch import Watch
@@ -41,7 +41,6 @@ def lines(
             if not mine:
                 continue
             segments = list(dict.fromkeys(night.segment_id for night in mine))
-            family = metric.partition("_")[0]
             found.append(
                 Line(
                     target=place[0],
@@ -55,10 +54,14 @@ def lines(
                     changes=find([night.value for night in mine]),
                     dated_by=dated_by,
                     anchors=watch.anchors(segments, metric, level=level, until=until),
-                    incidents=[i for i in incidents if i.segment_id in segments and i.family == family],
+                    incidents=[i for i in incidents if i.segment_id in segments and metric in _metrics(i)],
                 )
             )
     return sorted(found, key=lambda line: (line.target, line.series, line.way, list(metrics).index(line.metric)))
+
+
+def _metrics(incident: Incident) -> set[str]:
+    return {symptom.metric for symptom in incident.symptoms}
 
 
 def _slope(nights: Sequence[TrendNight]) -> float | None:

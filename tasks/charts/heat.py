@@ -71,7 +71,8 @@ def _title(cells: pl.DataFrame, closed: bool, open_loop: str) -> str:
     )
     worst = stretches.sort("slow", "n", "level", descending=True).row(0, named=True)
     if worst["slow"] < STANDS_OUT:
-        return f"No stretch of the run stands out: at most {share(worst['slow'])} of one lie beyond its level's p95"
+        where = "sweep" if closed else open_loop
+        return f"No stretch of the {where} stands out: at most {share(worst['slow'])} of one lie beyond its level's p95"
     where = f"of the {open_loop} from second {worst['from_x']:,.0f} on"
     if closed:
         block = int(worst["from_x"]) + 1 - int(ends(cells["from_x"])[0])

@@ -34,7 +34,7 @@ def percentiles(grid: pl.DataFrame, open_loop: str = OPEN_LOOP) -> Drawing:
         .mark_line(strokeWidth=2)
         .encode(
             x=alt.X("tail:Q", title="share of requests at or below, tail stretched")
-            .scale(domain=[0, max(ticks)], nice=False, clamp=True)
+            .scale(domain=[0, max(ends(frame["tail"])[1], 1.0)], nice=False)
             .axis(values=ticks, labelExpr=labels),
             y=alt.Y("latency_ms:Q", title="latency (ms, log)", scale=log_scale(frame["latency_ms"].to_list())),
             color=level_colour(frame, open_loop),

@@ -19,7 +19,11 @@ def tradeoff(frame: pl.DataFrame, stat: str, ceiling: Ceiling | None, slos: Sequ
     )
     limits = [slo.threshold * 1e3 for slo in slos]
     drawn = [v for column in ("ms", "lower", "upper") for v in rows[column].drop_nulls().to_list()]
-    x = alt.X("rps:Q", title="requests finished a second").scale(domain=[0, _right(rows, ceiling) * 1.08], nice=False)
+    x = (
+        alt.X("rps:Q", title="requests finished a second")
+        .scale(domain=[0, _right(rows, ceiling) * 1.08], nice=False)
+        .axis(tickCount=10)
+    )
     y = alt.Y("ms:Q", title=f"{stat} latency (ms, log)", scale=log_scale([*drawn, *limits], wide=0.08))
     tooltip = [
         alt.Tooltip("level:Q", title="concurrent"),

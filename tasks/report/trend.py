@@ -21,7 +21,7 @@ NOTE = (
 @dataclass(frozen=True, slots=True)
 class Line:
     """One metric of one target and series, measured one way. `slope`: ratio − 1 a night within the newest segment.
-    `incidents`: those of its segments and its family of metrics."""
+    `incidents`: those of its segments that name its metric."""
 
     target: str
     series: str
@@ -76,10 +76,11 @@ def line_beside(line: Line) -> Beside:
         for a in line.anchors
         if a.segment_id in spans
     ]
+    seen = {night.run_id: night.started_at for night in line.nights}
     incidents = [
-        (max(i.since, first), min(i.closed_at or last, last), f"incident {i.incident_id}")
+        (max(i.since, first), last if i.closed_at is None else seen.get(i.regressed_run, first), _named(i))
         for i in line.incidents
-        if i.since <= last and (i.closed_at is None or i.closed_at >= first)
+        if i.since <= last and (i.closed_at is None or i.regressed_run in seen)
     ]
     changes = [
         (line.nights[c.index].started_at, f"{signed(c.effect)} %") for c in line.changes if c.index < len(line.nights)
@@ -91,6 +92,10 @@ def line_beside(line: Line) -> Beside:
         pl.DataFrame(changes, schema=MARKS, orient="row"),
         pl.DataFrame(began, schema=MARKS, orient="row"),
     )
+
+
+def _named(incident: Incident) -> str:
+    return f"incident {incident.incident_id}" + ("" if incident.closed_at is None else f" ({incident.status})")
 
 
 def line_figure(line: Line, name: str, note: str) -> Figure:

@@ -25,6 +25,7 @@ def render_weeks(ways: Sequence[Way]) -> str:
             targets=list(dict.fromkeys(way.target for way in ways)),
             span=_span([way.lines[0] for way in ways]),
             ways=[{**way_rows(way), "figures": [f.name for f in figures[place]]} for place, way in enumerate(ways)],
+            note=NOTE,
             incidents=[incident_row(one) for one in _incidents(ways)],
             **shown([figure for found in figures.values() for figure in found]),
         )
@@ -53,7 +54,7 @@ def tone(ways: Sequence[Way]) -> str:
 
 def way_figures(way: Way, place: int) -> list[Figure]:
     """One a metric, in their order, and what has come furthest in small steps."""
-    found = [line_figure(line, f"way-{place}-{line.metric}", NOTE) for line in way.lines if len(line.nights) > 1]
+    found = [line_figure(line, f"way-{place}-{line.metric}", "") for line in way.lines if len(line.nights) > 1]
     last = {night.drift.metric: night.drift.c for night in way.drifts}
     if last:
         most = max(last, key=lambda metric: last[metric])

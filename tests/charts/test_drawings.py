@@ -177,7 +177,7 @@ DRAWINGS: dict[str, tuple[Callable[[], Drawing], str]] = {
     ),
     "heat map, nothing slow": (
         lambda: heat_map(CELLS.with_columns(slow=pl.lit(1))),
-        "No stretch of the run stands out: at most 5 % of one lie beyond its level's p95",
+        "No stretch of the sweep stands out: at most 5 % of one lie beyond its level's p95",
     ),
     "heat map of an open loop": (
         lambda: heat_map(CELLS.filter(pl.col("level") == 10).with_columns(level=pl.lit(0))),
