@@ -133,7 +133,7 @@ def lines(leg: Under, seen: Seen, gone_s: float, width: int) -> RenderableType:
     row = Table.grid(expand=True)
     row.add_column(ratio=1)
     row.add_column(no_wrap=True, justify="right")
-    bar = max(10, min(40, width - sum(len(word) + 2 for word in words) - 2))
+    bar = max(10, min(width - 52, width - sum(len(word) + 2 for word in words) - 2))  # the same while it can be
     drawn = ProgressBar(1.0, done, bar, complete_style="cyan", finished_style="cyan")
     row.add_row(drawn, Text("  " + "  ".join(words)))
     return Group(head, row)

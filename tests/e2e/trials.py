@@ -3,8 +3,8 @@ upstream's faults behind it."""
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -88,20 +88,26 @@ class Faulty:
     kinds: dict[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Bench:
-    """What the trials share. `note` is told the machine's load average before each."""
+    """What the trials share; the machine's load average is noted before each."""
 
     product: Product
     tools: Tools
     names: list[str]
     folder: Path
-    note: Callable[[str, float], None]
+    part: str = ""
+    loads: list[dict[str, Any]] = field(default_factory=list)
+
+    def noting(self, part: str, loads: list[dict[str, Any]]) -> None:
+        self.part, self.loads = part, loads
 
     def begin(self, what: str) -> None:
         """Waits until the last trial is off the machine's mind, then says how busy it is."""
         time.sleep(5)
-        self.note(what, os.getloadavg()[0])
+        load = os.getloadavg()[0]
+        print(f"{what} (load average {load:.2f})", flush=True)
+        self.loads.append({"part": self.part, "what": what, "load": load})
 
 
 def overhead(bench: Bench, upstream: str, url: str, sizes: Sizes, stream: bool, workload: Path | None) -> list[Added]:
@@ -234,11 +240,12 @@ def _told(answer: Answer, fault: str) -> Iterator[Faulty]:
 
 
 def as_dict(results: dict[str, Any]) -> dict[str, Any]:
-    from dataclasses import asdict, is_dataclass
-
     return {
         key: [asdict(one) if is_dataclass(one) and not isinstance(one, type) else one for one in value]
         if isinstance(value, list)
         else value
         for key, value in results.items()
     }
+
+
+KINDS: dict[str, type[Any]] = {"overhead": Added, "capacity": Able, "logs": Replayed, "faults": Faulty}
