@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from storage.disk import write_aside
+from storage.disk import give
 from storage.errors import StorageError
 from tasks.report.junit import error_xml, junit_xml
 from tasks.report.markdown import render_error, render_markdown
@@ -36,7 +36,7 @@ def tell_error(name: str, said: str, junit: Path | None) -> None:
 
 def _write(path: Path, text: str) -> None:
     try:
-        write_aside(path, text)
+        give(path, text)
     except StorageError as error:
         sys.stderr.write(f"gatebench: {error}\n")
 

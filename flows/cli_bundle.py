@@ -27,14 +27,14 @@ def baseline_export(
     Example: `gatebench baseline export --out baseline.json`
     """
     settings = common.enter(home)
-    from storage.disk import write_aside
+    from storage.disk import give
     from storage.store import Book
 
     found = Book(settings.book_path, settings.book_wait_s).watch.bundle(segments or [], target)
     if out == "-":
         sys.stdout.write(found.text())
         return 0
-    write_aside(Path(out), found.text())
+    give(Path(out), found.text())
     parts = [{"target": p.target, "series": p.series, "nights": len(p.nights)} for p in found.parts]
     path = str(Path(out).resolve())
     common.write_json(json, {"schema": "gatebench.baseline-export/1", "path": path, "parts": parts})

@@ -194,10 +194,9 @@ def write_json(target: str | None, value: Any) -> None:
     if target == "-":
         sys.stdout.write(text + "\n")
         return
-    from storage.disk import hand_over, write_aside
+    from storage.disk import give
 
-    write_aside(Path(target), text + "\n")
-    hand_over(Path(target))
+    give(Path(target), text + "\n")
 
 
 def show_run(run_id: str, settings: "Settings", *, json_to: str | None, quiet: bool) -> None:

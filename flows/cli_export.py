@@ -92,21 +92,21 @@ def _kind(to: str | None, textfile: Path | None) -> str:
 
 def _textfile(view: "RunView", folder: Path) -> Path:
     """Whole or not at all: the collector reads whenever it likes. Raises UsageError."""
-    from storage.disk import write_aside
+    from storage.disk import give
     from storage.errors import UsageError
     from tasks.export.openmetrics import openmetrics
 
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder; name the one that node-exporter's --collector.textfile.directory has")
     path = folder / f"gatebench-{view.run.plan_name}.prom"
-    write_aside(path, openmetrics(view))
+    give(path, openmetrics(view))
     return path
 
 
 def _aiperf(view: "RunView", rows: "pl.LazyFrame", out: str, target: str | None, level: int | None) -> list[Path]:
     """One load to a file or stdout, several to a folder. Raises UsageError."""
     from flows.exports import aiperf_files, aiperf_text, trials
-    from storage.disk import write_aside
+    from storage.disk import give
     from storage.errors import UsageError
 
     found = trials(view, target, level)
@@ -120,7 +120,7 @@ def _aiperf(view: "RunView", rows: "pl.LazyFrame", out: str, target: str | None,
         )
     files = aiperf_files(view, found, rows, Path(out))
     for path, text in files:
-        write_aside(path, text)
+        give(path, text)
     return [path for path, _ in files]
 
 
@@ -145,10 +145,10 @@ def _table(view: "RunView", rows: "pl.LazyFrame", kind: str, which: str, out: st
 
 
 def _put(text: str, out: str) -> list[Path]:
-    from storage.disk import write_aside
+    from storage.disk import give
 
     if out == "-":
         sys.stdout.write(text)
         return []
-    write_aside(Path(out), text)
+    give(Path(out), text)
     return [Path(out)]

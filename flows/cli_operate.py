@@ -90,13 +90,12 @@ def init(
     """
     common.enter(home)
     from config.template import plan_text
-    from storage.disk import hand_over, write_aside
+    from storage.disk import give
     from storage.errors import UsageError
 
     if out.exists() and not force:
         raise UsageError(f"{out} is there already; --force overwrites it, --out names another")
-    write_aside(out, plan_text(name, url, model))
-    hand_over(out)
+    give(out, plan_text(name, url, model))
     common.write_json(json, {"schema": "gatebench.init/1", "plan": str(out)})
     if not quiet and json != "-":
         typer.echo(f"wrote {out}; next: `gatebench nightly --plan {out} --dry-run`")

@@ -26,10 +26,10 @@ _AS_STARTED: list[int] = []  # the umask before `keep_private`; empty: as it is 
 
 
 def hand_over(path: Path) -> None:
-    """A file that somebody asked for by name, outside of what we keep: readable by whom their umask says."""
+    """A file or folder that somebody asked for by name, outside of what we keep: open to whom their umask says."""
     now = os.umask(0o077)
     os.umask(now)
-    path.chmod(0o666 & ~next(iter(_AS_STARTED), now))
+    path.chmod((0o777 if path.is_dir() else 0o666) & ~next(iter(_AS_STARTED), now))
 
 
 def make_folder(path: Path) -> Path:
@@ -93,6 +93,20 @@ def write_aside(path: Path, text: str, write: WriteText = write_synced) -> None:
     except OSError as error:
         aside.unlink(missing_ok=True)
         raise trouble(error, path) from error
+
+
+def give(path: Path, text: str) -> None:
+    """A text where somebody asked for it: whole or not at all, and open to whom their umask says, as are the folders
+    that had to be made. Raises StorageError."""
+
+    def open_to_them(aside: Path, text: str) -> None:
+        write_synced(aside, text)
+        hand_over(aside)
+
+    made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
+    write_aside(path, text, open_to_them)
+    for folder in made:
+        hand_over(folder)
 
 
 def trouble(error: OSError, path: Path) -> StorageError:

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from storage.disk import trouble
+from storage.disk import hand_over, trouble
 from storage.errors import UsageError
 from storage.records import Cell, Run
 
@@ -46,6 +46,7 @@ def write_table(table: pl.LazyFrame, path: Path, kind: str) -> None:
             table.sink_parquet(aside)
         else:
             _flat(table).sink_csv(aside)
+        hand_over(aside)
         aside.replace(path)
     except OSError as error:
         raise trouble(error, path) from error

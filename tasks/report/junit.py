@@ -11,7 +11,7 @@ from datetime import datetime
 from xml.etree import ElementTree as ET
 
 from storage.records import Comparison, Validity, Verdict, Word
-from tasks.charts.words import effect_words, metric_words, place_words, plain, slo_words
+from tasks.charts.words import effect_words, metric_words, place_words, plain, slo_words, value_words
 from tasks.report.headline import headline, moved_words
 from tasks.report.side_by_side import moved_of
 from tasks.report.view import RunView, first_legs, levels, targets, validity
@@ -67,9 +67,16 @@ def _verdict(view: RunView, one: Verdict) -> Case:
 def _comparison(one: Comparison) -> Case:
     moved = moved_of(one)
     what = f"{metric_words(one.metric)} {place_words('sweep', one.level)}"
-    change = "not measured" if moved is None else effect_words(*moved)
+    change = effect_words(*moved) if moved is not None else _beside(one)
     said = f"{one.candidate} against {one.baseline}: {what} {change}: {one.verdict}" + _because(one.verdict, one.reason)
     return Case(f"{one.candidate}.against.{one.baseline}", what, OUTCOMES.get(one.verdict), one.verdict, said)
+
+
+def _beside(one: Comparison) -> str:
+    """`0.4 % against 0 %`, where there is no ratio."""
+    if one.baseline_value is None or one.candidate_value is None:
+        return "was not measured"
+    return f"{value_words(one.metric, one.candidate_value)} against {value_words(one.metric, one.baseline_value)}"
 
 
 def _because(word: str, reason: str) -> str:
@@ -98,7 +105,9 @@ def _loads(view: RunView) -> list[Case]:
             if not legs:
                 continue
             word, reasons = validity(legs)
-            said = f"{sum(leg.measured for leg in legs):,} requests measured: {word}" + _because("", "; ".join(reasons))
+            said = f"{sum(leg.measured for leg in legs):,} requests measured: {word}" + _because(
+                "", "; ".join(reasons[:2])
+            )
             outcome = "error" if word == Validity.INVALID else None
             lasted = sum(leg.duration_s for leg in legs)
             found.append(Case(f"{target}.validity", place_words(series, level), outcome, word, said, lasted))

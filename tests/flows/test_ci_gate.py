@@ -1,0 +1,162 @@
+"""The page on the CI gate is run, line by line, against simulators in place of its gateways."""
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import polars as pl
+import pytest
+import yaml
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from deployments.local import HARDENED, server, unused_port
+from storage.disk import make_folder
+from storage.records import SAMPLE_COLUMNS
+from tasks.simulator.model import Distribution, SimConfig
+from tasks.simulator.process import SimulatorProcess
+from tests.fakes.command import Commands, Done, bare, commands
+
+pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
+PAGE = (Path(__file__).parents[2] / "docs" / "ci-gate.md").read_text(encoding="utf-8")
+WORKFLOW = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", PAGE, re.S)[0])
+SHELL = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.S) for line in block.splitlines()]
+CANARY = "sk-canary-0123456789abcdef"
+# A busy machine must not make a test invalid: what is tested here is not the instrument.
+LIMITS = [f"health.{name}=1e9" for name in ("invalid_loop_lag_p99_ms", "invalid_lag_p99_ms", "invalid_cpu_share")]
+SURE = ["--no-stream", *(word for limit in LIMITS for word in ("--set", limit))]  # and quicker
+
+
+UMASK = os.umask(0o022)
+os.umask(UMASK)
+FEWER = {"500": "200"}  # requests: enough to tell 30 ms from 90
+
+
+def gate() -> str:
+    (line,) = [step["run"] for step in WORKFLOW["jobs"]["gate"]["steps"] if "gatebench compare" in step.get("run", "")]
+    return str(line)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("gate")
+
+
+@pytest.fixture(scope="module")
+def gatebench(place: Path) -> Iterator[Commands]:
+    own = {"GATEBENCH_HOME": str(place / "home"), "GATEBENCH_API_KEY": CANARY}
+    with server(make_folder(place / "server"), unused_port(), services=False) as ours:
+        wanted = {name: ours[name] for name in ("PREFECT_HOME", "PREFECT_API_URL", *HARDENED)}
+        env = {**wanted, **bare(), **own, "GITHUB_STEP_SUMMARY": str(place / "summary.md")}
+        with commands(env, place) as run:
+            yield run
+
+
+@pytest.fixture(scope="module")
+def urls() -> Iterator[dict[str, str]]:
+    def made(service_ms: float) -> SimConfig:
+        return SimConfig(service_ms=service_ms, distribution=Distribution.CONSTANT, slots=0)
+
+    with SimulatorProcess(made(30)) as old, SimulatorProcess(made(90)) as new:
+        yield {"http://127.0.0.1:4000/v1": old.url, "http://127.0.0.1:4001/v1": new.url}
+
+
+def run(gatebench: Commands, line: str, instead: dict[str, str], **settings: str) -> Done:
+    """A line of the page, with the simulators' addresses in place of its own, and fewer requests."""
+    first, *words = [{**FEWER, **instead}.get(word, word) for word in shlex.split(line)]
+    assert first == "gatebench"
+    done = gatebench(*words, *(SURE if words[0] in ("compare", "sweep") else []), **settings)
+    assert "Traceback" not in done.err
+    return done
+
+
+def cases(file: Path) -> dict[str, set[str]]:
+    """failure, error, skipped or passed -> names."""
+    found: dict[str, set[str]] = {}
+    for case in ET.parse(file).getroot().iter("testcase"):  # noqa: S314 - our own
+        tags = [child.tag for child in case if child.tag != "system-out"]
+        found.setdefault(tags[0] if tags else "passed", set()).add(str(case.get("name")))
+    return found
+
+
+def test_the_workflow_is_ten_lines_or_so_and_its_gate_is_one_command() -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.S)
+    assert len(block.splitlines()) <= 10
+    assert gate().startswith("gatebench compare --baseline ")
+
+
+def test_a_slower_candidate_stops_the_deployment(gatebench: Commands, urls: dict[str, str], place: Path) -> None:
+    done = run(gatebench, gate(), urls)
+    assert done.code == 10, done.out + done.err
+    assert "p50 latency at 10 concurrent" in cases(place / "gate.xml")["failure"]
+    summary = (place / "summary.md").read_text()
+    assert summary.startswith("## Regressed: p")
+    assert " on candidate, +" in summary.splitlines()[0]
+    assert "| number | where | baseline | candidate | change | by | verdict |" in summary
+
+
+def test_objectives_alone_are_a_gate_too(gatebench: Commands, urls: dict[str, str], place: Path) -> None:
+    (line,) = [line for line in SHELL if line.startswith("gatebench sweep")]
+    done = run(gatebench, line, urls)
+    assert done.code == 0, done.out + done.err
+    found = cases(place / "objectives.xml")
+    assert set(found) == {"passed"}
+    assert "rate(errors){level=10} < 1% at 10 concurrent" in found["passed"]
+    assert (place / "summary.md").read_text().count("\n## ") == 1  # appended to what the compare said
+
+
+def test_a_gateway_that_does_not_answer_is_an_error_in_ci_s_own_words(gatebench: Commands, place: Path) -> None:
+    dead = {f"http://127.0.0.1:{port}/v1": "http://127.0.0.1:1/v1" for port in (4000, 4001)}
+    summary = place / "dead.md"
+    done = run(gatebench, gate(), {**dead, "gate.xml": "dead.xml"}, GITHUB_STEP_SUMMARY=str(summary))
+    assert done.code == 13
+    assert cases(place / "dead.xml") == {"error": {"measured"}}
+    assert summary.read_text().startswith("## gatebench compare: no result\n\n")
+
+
+def test_every_export_of_the_page_is_what_it_says_and_holds_no_key(
+    gatebench: Commands, urls: dict[str, str], place: Path
+) -> None:
+    lines = [line for line in SHELL if line.startswith("gatebench export")]
+    texts = []
+    for line in lines:
+        done = run(gatebench, line, urls)
+        assert (done.code, done.err) == (0, ""), line
+        texts.append(done.out)
+    assert len(lines) == 6
+    assert texts[0].startswith("## Measured")
+    rows = pl.read_parquet(place / "rows.parquet")
+    assert set(SAMPLE_COLUMNS) <= set(rows.columns)
+    assert rows.filter(pl.col("phase") == "measured", pl.col("target") == "target").height == 200
+    read = pl.read_csv(place / "estimates.csv")
+    assert {"latency_p95", "throughput"} <= set(read["metric"])
+    for file in ("gate.txt", "gatebench-adhoc.prom"):
+        assert list(text_string_to_metric_families((place / file).read_text()))
+    (file,) = (place / "aiperf").rglob("profile_export_aiperf.json")
+    told = json.loads(file.read_text())
+    assert (file.parent.name, told["request_count"]["avg"]) == ("target-concurrency_10", 200)
+    assert told["request_latency"]["p50"] == pytest.approx(90, rel=0.5)
+    written = [file for file in place.glob("*") if file.is_file() and file.suffix != ".md"] + [file]
+    assert {file.stat().st_mode & 0o777 for file in written} == {0o666 & ~UMASK}  # node-exporter is somebody else
+    assert not [file for file in written if CANARY.encode() in file.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("export last", "export to what? give --to with one of parquet, csv, json"),
+        ("export last --to xml", "--to xml is no format"),
+        ("export last --to csv --table nights", "--table nights: write rows or estimates"),
+        ("export last --to csv --textfile .", "--textfile is openmetrics"),
+        ("export last --textfile nowhere", "nowhere is no folder"),
+        ("export last --to aiperf --level 7", "has no such load; it has target-concurrency_10"),
+        ("export last --to parquet --out nowhere/x.parquet", "nowhere is no folder"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_in_one_sentence(words: str, said: str, gatebench: Commands) -> None:
+    done = gatebench(*words.split())
+    assert (done.code, done.out) == (2, "")
+    assert said in done.sentence
