@@ -12,6 +12,7 @@ from deployments.local import HARDENED, server, unused_port
 from storage.disk import make_folder
 from tasks.simulator.model import SimConfig
 from tasks.simulator.process import SimulatorProcess
+from tasks.workload.capture import capture
 from tests.fakes.command import Commands, Done, bare, commands
 from tests.fakes.logs import SAMPLES, Sample
 from tests.fakes.written import given_away, left_behind
@@ -98,30 +99,33 @@ def test_a_trace_without_dates_gives_nothing_away(house, name):
     log.write_bytes(sample.render(rows(sample)))
     done = house("capture", log, "--out", house.folder / "out" / f"{name}.parquet", "--privacy", "structure")
     assert done.code == 0, done.err
-    assert "rows read" in done.out
+    assert "rows read = " in done.err
     assert given_away(house.left(), TELLING) == []
 
 
-def places_of_models() -> list[tuple[str, tuple[str | int, ...], str]]:
-    """(sample, place, kind of plant): every place of a model, and every kind."""
-    places = [(name, where) for name, sample in SAMPLES.items() for where in sample.leaves() if is_model(where)]
-    times = max(len(places), len(SHAPED))
-    return [(*places[n % len(places)], SHAPED[n % len(SHAPED)]) for n in range(times)]
-
-
-def test_a_secret_in_the_place_of_a_model_refuses_the_capture_and_is_not_shown(house):
-    refused = 0
-    for name, where, kind in places_of_models():
-        sample = SAMPLES[name]
-        log, out = house.folder / "logs" / "model.log", house.folder / "out" / "model.parquet"
-        log.write_bytes(sample.render([sample.record, sample.planted(where, PLANTS[kind][0]), sample.record]))
+def test_a_secret_in_the_place_of_a_model_refuses_the_capture_and_is_not_shown(house, tmp_path):
+    places = places_of_models(tmp_path / "log")
+    assert len(places) >= 10
+    for n, kind in enumerate(SHAPED):
+        sample, where = places[n % len(places)]
+        log, out = house.folder / "logs" / f"{n}.log", house.folder / "out" / f"{n}.parquet"
+        log.write_bytes(sample.render([sample.planted(where, PLANTS[kind][0]), sample.record]))
         done = house("capture", log, "--out", out, "--format", sample.format)
-        assert done.code in (0, 2), done.err  # 0: another field names the model, and this one is not kept
-        refused += done.code == 2
-        assert given_away({f"{kind} as {where} of {name}": done.out.encode() + done.err.encode()}, TELLING) == []
-        assert done.code == 0 or not out.exists() or out.unlink() is None
-    assert refused > len(SHAPED) / 2
+        assert (done.code, out.exists()) == (2, False), f"{kind} as {where} of {sample.format}"
+        assert "looks like" in done.sentence
     assert given_away(house.left(), TELLING) == []
+
+
+def places_of_models(log: Path) -> list[tuple[Sample, tuple[str | int, ...]]]:
+    """Where each format has the model that is kept."""
+    found = []
+    for sample in SAMPLES.values():
+        for where in filter(is_model, sample.leaves()):
+            log.write_bytes(sample.render([sample.planted(where, "marked")]))
+            captured = capture([log], format=sample.format)
+            if "marked" in captured.workload.frame["model"].to_list():
+                found.append((sample, where))
+    return found
 
 
 def test_the_page_and_the_words_of_a_profile_give_nothing_away(house, mixed):
@@ -134,9 +138,9 @@ def test_the_page_and_the_words_of_a_profile_give_nothing_away(house, mixed):
 
 def test_a_run_with_what_was_captured_gives_nothing_away(house, mixed):
     with SimulatorProcess(SimConfig(slots=0, service_ms=1)) as simulator:
-        words = ["--url", simulator.url, "--max-idle-gap", "5ms", "--speed", "10"]
+        words = ["--url", simulator.url, "--max-idle-gap", "20ms"]
         done = house("replay", mixed, *words, "--json", house.folder / "out" / "replay.json")
-    assert done.code == 0, done.err
+    assert done.code in (0, 12), done.err  # 12: the machine was busy
     left = house.left()
     assert [name for name in left if name.endswith("report.html")]
     assert [name for name in left if "part-" in name]
