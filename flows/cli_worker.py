@@ -14,6 +14,7 @@ from flows.cli_common import Home, Json, Quiet
 
 Wait = Annotated[float, typer.Option(metavar="SECONDS", min=0, help="How long to wait for the server to answer.")]
 POOL = "gatebench"
+STOP_S = 45.0  # for what runs to end in order; its hooks import the flow first
 
 
 def worker(
@@ -77,7 +78,7 @@ def working(env: Mapping[str, str], folder: Path, log: Path | None) -> Iterator[
                 yield wait_for_it
             except KeyboardInterrupt:
                 typer.echo("stopping; a run under way is cancelled, and what it measured is kept", err=True)
-                asyncio.run(cancel(POOL))
+                asyncio.run(cancel(POOL, STOP_S))
                 raise
     finally:
         asyncio.run(close(POOL, here))

@@ -117,7 +117,7 @@ def test_an_ad_hoc_sweep_runs_through_the_worker_and_leaves_its_artifacts(server
                     artifacts = await client.read_artifacts(
                         artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
                     )
-                    return found.state, {a.key: a.data for a in artifacts}
+                    return found.state, {a.key: a.data for a in artifacts if a.key}  # without: results
                 await asyncio.sleep(1)
             raise AssertionError("the run did not end within three minutes")
 
