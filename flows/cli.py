@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
+from typer.models import CommandInfo, TyperInfo
 
 from flows import (
     cli_aa,
@@ -53,7 +54,7 @@ def root(
         typer.echo(context.get_help())
 
 
-for part in (
+PARTS = (
     cli_measure,
     cli_resume,
     cli_book,
@@ -68,8 +69,37 @@ for part in (
     cli_operate,
     cli_doctor,
     cli_prefect,
-):
-    part.register(app)
+)
+# In `--help` the commands stand by what they are for.
+PANELS = {
+    "Begin": "quickstart init doctor simulate",
+    "Measure": "nightly sweep load ceiling replay compare aa resume",
+    "Logs and workloads": "capture profile synth fidelity",
+    "Results": "show report runs trend judge export",
+    "Memory": "baseline incidents backup rebuild prune",
+    "Every night, in Prefect": "up deploy worker",
+}
+
+
+def _arrange() -> None:
+    """Register every command, in the order of the panels."""
+    for part in PARTS:
+        part.register(app)
+    panels = {name: panel for panel, names in PANELS.items() for name in names.split()}
+    order = list(panels)
+    for each in (*app.registered_commands, *app.registered_groups):
+        each.rich_help_panel = panels.get(name_of(each), "Others")
+    app.registered_commands.sort(key=lambda each: [*order, name_of(each)].index(name_of(each)))
+
+
+def name_of(each: CommandInfo | TyperInfo) -> str:
+    """Of a command as the user writes it."""
+    if isinstance(each, CommandInfo):
+        return each.name or getattr(each.callback, "__name__", "")
+    return str(each.name)
+
+
+_arrange()
 
 
 def main() -> None:

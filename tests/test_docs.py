@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import typer
 
-from flows.cli import app, run
+from flows.cli import PANELS, app, run
 from flows.cli_doctor import EXIT_BAD
 from storage.records import SAMPLE_COLUMNS, Failure
 from tasks.stats.metrics import DISTRIBUTIONS
@@ -160,3 +160,8 @@ def test_the_quick_ones_run(
 
 def test_the_quick_ones_are_on_the_pages():
     assert {words[1] for words in quick()} == set(QUICK)
+
+
+def test_every_command_stands_in_one_panel_of_the_help():
+    named = [name for names in PANELS.values() for name in names.split()]
+    assert sorted(named) == sorted(GROUP.commands)
