@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from tasks.workload.steps import resolution
 from tasks.workload.trace import SourceFile
 
-NEAR_NS = 100_000_000  # from a proxy's stamp to that of the gateway behind it
-SHIFTS_S = (7, 13, 29, 61)  # the same held against itself at another time: what chance alone brings near
-MOST = 0.8  # of the smaller log has a row near by in the other
-BEYOND_CHANCE = 0.3
-LEAST = 20  # rows, below which nobody can tell
+NEAR_NS = (20_000_000, 50_000_000, 100_000_000, 200_000_000)  # from a proxy's stamp to that of the gateway behind it
+SHIFTS_S = (7, 13, 29, 61)  # the logs held against each other at another time: what chance alone brings near
+MOST_CHANCE = 0.6  # above it nearness tells nothing
+BEYOND_CHANCE = 0.5  # of what chance leaves alone
+LEAST = 50  # rows, below which nobody can tell
 Ints = NDArray[np.int64]
 
 
@@ -48,14 +48,17 @@ def _files(formats: Mapping[int, str], name: str) -> list[int]:
 
 
 def together(fewer: Ints, more: Ints) -> float | None:
-    """Share of the first that has one of the second near by; None where that is no more than chance, or not most."""
+    """Share of the first that has one of the second near by; None where chance alone would explain it."""
     if len(fewer) < LEAST or len(more) < LEAST:
         return None
     steps = [step for step in (resolution(fewer), resolution(more)) if step is not None]
-    near = max(NEAR_NS, *steps) if steps else NEAR_NS
-    share = _near(fewer, more, near)
-    chance = max(_near(fewer + shift * 10**9 * sign, more, near) for shift in SHIFTS_S for sign in (1, -1))
-    return share if share >= MOST and share - chance >= BEYOND_CHANCE else None
+    for near in NEAR_NS:
+        within = max(near, *steps) if steps else near
+        share = _near(fewer, more, within)
+        chance = max(_near(fewer + sign * shift * 10**9, more, within) for shift in SHIFTS_S for sign in (1, -1))
+        if chance <= MOST_CHANCE and share - chance >= BEYOND_CHANCE * (1 - chance):
+            return share
+    return None
 
 
 def _near(fewer: Ints, more: Ints, near_ns: int) -> float:

@@ -34,13 +34,20 @@ def test_two_logs_of_different_traffic_are_not_taken_for_one(rate):
     assert together(poisson(rate, 1), poisson(rate, 2)) is None
 
 
+def test_a_gateway_that_hands_on_most_of_it_a_little_later_is_found_too():
+    rng = np.random.default_rng(3)
+    gateway = poisson(5.0, 1)
+    behind = np.sort(gateway + rng.integers(5_000_000, 90_000_000, len(gateway)))[rng.random(len(gateway)) < 0.8]
+    assert together(gateway, behind) is not None
+
+
 def test_stamps_of_whole_seconds_are_near_within_their_second():
     proxy = poisson(0.2, 1, 2000)
     assert together(proxy, proxy // SECOND * SECOND) is not None
 
 
 def test_too_few_rows_tell_nothing():
-    few = poisson(1.0, 1)[:10]
+    few = poisson(1.0, 1)[:40]
     assert together(few, few) is None
 
 
