@@ -1,6 +1,7 @@
 """The rates that a search for the ceiling tried: what each took, which were kept up with, and where the answer lies."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import altair as alt
 import polars as pl
@@ -47,7 +48,7 @@ def rates_tried(frame: pl.DataFrame, found: Sustained) -> Drawing:
     points = base.mark_point(filled=True, size=90, opacity=1).encode(
         x=x, y=y, color=colour, shape=shape, tooltip=tooltip
     )
-    return alt.layer(*_answer(found), *_objectives(slos), points).properties(title=wrapped(_title(found)))
+    return alt.layer(*_answer(found, frame), *_objectives(slos), points).properties(title=wrapped(_title(found)))
 
 
 def _room(frame: pl.DataFrame, found: Sustained) -> alt.Scale:
@@ -60,7 +61,8 @@ def _room(frame: pl.DataFrame, found: Sustained) -> alt.Scale:
     return alt.Scale(domain=[low - air, high + air], nice=False, zero=False)
 
 
-def _answer(found: Sustained) -> list[alt.Chart]:
+def _answer(found: Sustained, frame: pl.DataFrame) -> list[alt.Chart]:
+    """Its words on the side where there is more room."""
     e = found.rate_rps
     if e is None:
         return []
@@ -69,8 +71,10 @@ def _answer(found: Sustained) -> list[alt.Chart]:
         schema=dict.fromkeys(("rate", "low", "high"), pl.Float64),
     )
     label = f"{'sustains' if found.reached else 'at least'} {number(e.point)}/s"
+    below = sum(rate < e.point for rate in frame["rate"])
+    side: Literal["left", "right"] = "right" if 2 * below >= frame.height else "left"
     line = alt.Chart(at).mark_rule(strokeDash=[6, 4], color=GOOD, strokeWidth=1.5).encode(x="rate:Q")
-    text = alt.Chart(at.with_columns(label=pl.lit(label))).mark_text(align="right", dx=-5, dy=-8)
+    text = alt.Chart(at.with_columns(label=pl.lit(label))).mark_text(align=side, dx=5 if side == "left" else -5, dy=-8)
     layers = [line, text.encode(x="rate:Q", y=alt.value(HEIGHT), text="label:N")]
     if e.lower is not None and e.upper is not None:
         layers.insert(0, alt.Chart(at).mark_rect(color=GOOD, opacity=0.12).encode(x="low:Q", x2="high:Q"))

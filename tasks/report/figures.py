@@ -105,6 +105,8 @@ def tradeoff_figure(view: RunView, target: str, index: int) -> list[Figure]:
     slos = [
         r.slo for r in view.slo_results if r.target == target and r.slo.quantity == "latency" and r.slo.stat in STATS
     ]
+    held = [slo for one in view.sustained if one.target == target for slo in one.objectives]
+    slos += [slo for slo in held if slo.quantity == "latency" and slo.stat in STATS]
     stat = slos[0].stat if slos else "p95"
     frame = frames.traded(view, target, stat)
     if frame.height < 2:

@@ -2,7 +2,8 @@
 
 Ten simulators with slots and service times drawn at random, each measured by the command as a user would run it. The
 truth is the simulator's own: slots / mean time that a slot was really held. Prints a line a seed; exits with 1 where
-fewer than nine in ten are within 5 %, or fewer than nine in ten intervals hold the truth.
+fewer than nine in ten are within 5 %, or fewer than nine in ten intervals hold the truth. A run that says it was itself
+the limit (exit code 12: the machine was busy) is made again, twice at most.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from tasks.simulator.process import SimulatorProcess
 
 WITHIN = 0.05
 SHARE = 0.9
+INVALID, AGAIN = 12, 2
 LEAST_RPS, MOST_RPS = 60.0, 700.0
 KINDS = ((Distribution.CONSTANT, 0.0), (Distribution.LOGNORMAL, 0.3), (Distribution.LOGNORMAL, 0.6))
 COMMAND = [sys.executable, "-m", "flows.cli", "ceiling", "--model", "m", "--json", "-"]
@@ -133,8 +135,12 @@ def main() -> int:
         kept = {name: ours[name] for name in ("PREFECT_HOME", "PREFECT_API_URL", *HARDENED)}
         env = {**kept, **bare, "GATEBENCH_HOME": str(Path(place) / "home")}
         for seed in range(given.first, given.first + given.seeds):
-            results.append(measure(seed, env, more))
-            print(line(results[-1]), flush=True)
+            for _ in range(1 + AGAIN):
+                found = measure(seed, env, more)
+                print(line(found), flush=True)
+                if found.code != INVALID:
+                    break
+            results.append(found)
     lost = missed(results)
     print("\n".join(f"MISSED {text}" for text in lost) or f"all {len(results)} seeds: the marks hold")
     return 1 if lost else 0
