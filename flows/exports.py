@@ -55,7 +55,7 @@ def trials(view: RunView, target: str | None, level: int | None) -> list[Trial]:
 def aiperf_text(view: RunView, trial: Trial, rows: pl.LazyFrame) -> str:
     mine = [leg for leg in view.legs if _of(leg, trial)]
     goodput = estimate(view, trial.target, trial.series, trial.level, "goodput")
-    frame = _requests(rows, mine)
+    frame = requests(rows, mine)
     return _text(aiperf_json(view.run, trial, mine, frame, None if goodput is None else goodput.point))
 
 
@@ -72,7 +72,7 @@ def _of(leg: Leg, trial: Trial) -> bool:
     )
 
 
-def _requests(rows: pl.LazyFrame, legs: list[Leg]) -> pl.DataFrame:
+def requests(rows: pl.LazyFrame, legs: list[Leg]) -> pl.DataFrame:
     """The measured requests of these legs, with the columns that `aiperf_json` wants."""
     mine = rows.filter(
         pl.col("leg_id").is_in([leg.leg_id for leg in legs]),
@@ -80,6 +80,7 @@ def _requests(rows: pl.LazyFrame, legs: list[Leg]) -> pl.DataFrame:
         pl.col("stream_label") == MAIN,
     )
     gaps = pl.col("chunk_gaps_us").cast(pl.List(pl.Float64)) * metrics.US
+    tpot = pl.when(metrics.streamed).then(metrics.tpot)
     return mine.select(
         "leg_id",
         "failure",
@@ -87,11 +88,11 @@ def _requests(rows: pl.LazyFrame, legs: list[Leg]) -> pl.DataFrame:
         "end_ns",
         "input_tokens",
         latency=metrics.latency,
-        ttft=metrics.ttft,
+        ttft=pl.when(metrics.streamed).then(metrics.ttft),
         ttst=gaps.list.first(),
-        tpot=metrics.tpot,
+        tpot=tpot,
         gaps=gaps,
-        user_rate=1 / metrics.tpot,
+        user_rate=pl.when(tpot > 0).then(1 / tpot),  # tokens that came in one read took no time
         output_tokens=metrics.output_tokens,
     ).collect()
 
