@@ -19,7 +19,8 @@ from tests.e2e.installing import Missing, nginx, portkey, python_tool
 from tests.e2e.processes import free_port, running, said
 
 LITELLM_KEY = "GATEBENCH_KEY_LITELLM"
-MODEL = "small"  # what clients ask for; LiteLLM sends the upstream's own name on
+FERRO_KEY = "GATEBENCH_KEY_FERRO"
+MODEL = "gpt-4o-mini"  # a name that Ferro knows and hands on; whoever stands behind answers to it
 NUMBER = re.compile(r"\d+\.\d+(?:\.\d+)?")
 
 
@@ -127,7 +128,9 @@ def _envoy_config(port: int, host: str, there: int, log: Path) -> dict[str, Any]
 def _ferro(tools: Tools, upstream: str, folder: Path) -> Iterator[Gateway]:
     binary = tools.ferro or python_tool("ferro", tools.folder)
     port = free_port()
+    os.environ[FERRO_KEY] = secrets.token_hex(32)
     env = {
+        "MASTER_KEY": os.environ[FERRO_KEY],
         "PORT": str(port),
         "OPENAI_API_KEY": "unused",
         "OPENAI_BASE_URL": upstream,
@@ -135,7 +138,8 @@ def _ferro(tools: Tools, upstream: str, folder: Path) -> Iterator[Gateway]:
         "RATE_LIMIT_BURST": "100000",
     }
     with running([str(binary), "serve"], f"http://127.0.0.1:{port}/health", folder, "ferro", **env):
-        yield Gateway("Ferro", version_of(binary, "ferrogw"), f"http://127.0.0.1:{port}/v1")
+        url = f"http://127.0.0.1:{port}/v1"
+        yield Gateway("Ferro", version_of(binary, "ferrogw"), url, key_env=FERRO_KEY)
 
 
 @contextlib.contextmanager

@@ -32,6 +32,8 @@ class Product:
         env = {**kept, "GATEBENCH_HOME": str(self.home)}
         print("  $ gatebench " + " ".join(map(str, words)), flush=True)
         done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+        if not done.stdout.strip():
+            print(f"  {done.returncode}: {done.stderr.strip().splitlines()[-1:]}", flush=True)
         return Answer(done.returncode, json.loads(done.stdout) if done.stdout.strip() else {}, done.stderr)
 
 
