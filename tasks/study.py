@@ -14,6 +14,7 @@ from storage.files import RunFiles
 from storage.records import CONTROL, Noise, Series
 from storage.segments import Segment
 from storage.store import Book, wall_clock
+from tasks.again import ONCE
 from tasks.stats.noisy import advice, warnings
 from tasks.stats.outlook import outlook
 from tasks.stats.repeats import Figure, Study, figures, of_blocks, of_nights, parts
@@ -33,7 +34,18 @@ class Turn:
     process: int
 
 
-def study_runs(turns: Sequence[Turn], plan: Plan, settings: Settings) -> Noise:
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Nights that are simulated: quiet ones a share of false alarms, changed ones an effect."""
+
+    quiet: int = 400
+    changed: int = 80
+
+
+MANY = Times()
+
+
+def study_runs(turns: Sequence[Turn], plan: Plan, settings: Settings, times: Times = MANY) -> Noise:
     """Reads the rows on disk. Raises NothingMeasured where too few blocks are whole."""
     book = Book(settings.book_path, settings.book_wait_s)
     found: list[tuple[int, int, dict[int, list[Figure]]]] = []
@@ -47,11 +59,11 @@ def study_runs(turns: Sequence[Turn], plan: Plan, settings: Settings) -> Noise:
     first = book.run(turns[0].run_id)
     return _noise(
         study, "measured", plan.targets[0].name, [turn.run_id for turn in turns], plan.judge.min_effect, book,
-        first.workload_id or "", first.fingerprint or "", plan.seed,
+        first.workload_id or "", first.fingerprint or "", plan.seed, times,
     )  # fmt: skip
 
 
-def study_history(name: str, settings: Settings) -> Noise:
+def study_history(name: str, settings: Settings, times: Times = MANY) -> Noise:
     """`WORKLOAD/TARGET`, the workload by its pinned name or the beginning of its id, or a target alone: the baseline
     nights of its newest segment. Raises UsageError where they are too few."""
     book = Book(settings.book_path, settings.book_wait_s)
@@ -68,7 +80,7 @@ def study_history(name: str, settings: Settings) -> Noise:
         raise UsageError(f"the nights of {segment.target} say too little: {error}") from None
     effect = float(book.run(runs[-1]).plan.get("judge", {}).get("min_effect", GateRules().min_effect))
     return _noise(
-        study, "history", segment.target, runs, effect, book, segment.workload_id, segment.fingerprint, SEED
+        study, "history", segment.target, runs, effect, book, segment.workload_id, segment.fingerprint, SEED, times,
     )  # fmt: skip
 
 
@@ -94,10 +106,12 @@ def _noise(
     workload_id: str,
     fingerprint: str,
     seed: int,
+    times: Times,
 ) -> Noise:
     """What the gate would do is simulated here; kept in the book."""
     found = parts(study, target)
-    expected = outlook(study, rng=np.random.default_rng(seed), rules=GateRules(min_effect=min_effect))
+    rules, rng = GateRules(min_effect=min_effect), np.random.default_rng(seed)
+    expected = outlook(study, rng=rng, rules=rules, quiet=times.quiet, changed=times.changed)
     control = parts(study, CONTROL)
     noise = Noise(
         noise_id=f"aa-{runs[-1]}",
@@ -121,6 +135,6 @@ def _noise(
     return noise
 
 
-@task(name="study", task_run_name="study", retries=0, persist_result=False)
+@task(name="study", task_run_name="study", **ONCE)
 async def study(turns: list[Turn], plan: Plan) -> Noise:
     return await asyncio.to_thread(study_runs, turns, plan, Settings())

@@ -14,7 +14,10 @@ LEGEND = (
     "Standard deviations of one number of a target that does not change, in %. host: what a run has to itself; "
     "process: its worker processes; block, request: of one block. –: in the column to its left."
 )
-SEEN = "seen on nine first nights of ten, of a target slower by"
+SEEN = (
+    "Simulated with these components. The last two columns: slower by so much, a target is called regressed on nine "
+    "first nights of ten."
+)
 
 
 def noise_json(noise: Noise) -> dict[str, Any]:
@@ -37,7 +40,7 @@ def verdict_words(noise: Noise) -> str:
     last = noise.outlook[-1]
     return (
         f"Good enough to judge: after {last.nights} nights of history {alarms_words(last)} of quiet nights are called "
-        f"regressed, and {effect(last.visible)} throughout is seen."
+        f"regressed, and {effect(last.visible)} throughout is seen, {effect(last.visible_tail)} of the tail."
     )
 
 
@@ -99,7 +102,7 @@ def render_noise(noise: Noise, console: Console) -> None:
     for one in noise.outlook:
         table.add_row(*outlook_row(one))
     console.print(table)
-    console.print(Text(f"Simulated with these components. Right: {SEEN} this.", style="dim"))
+    console.print(Text(SEEN, style="dim"))
     console.print()
     console.print(Text(verdict_words(noise), style="yellow" if noise.warnings else "green"))
     if noise.advice:
@@ -116,7 +119,7 @@ def noise_markdown(noise: Noise) -> str:
         *_table(PART_HEADS, map(part_row, noise.parts)),
     ]
     lines += ["", LEGEND, "", *_table(OUTLOOK_HEADS, map(outlook_row, noise.outlook)), ""]
-    return "\n".join([*lines, f"Right: {SEEN} this.", "", f"{noise.advice}." if noise.advice else ""])
+    return "\n".join([*lines, SEEN, "", f"{noise.advice}." if noise.advice else ""])
 
 
 def _table(heads: tuple[str, ...], rows: Any) -> list[str]:

@@ -16,23 +16,24 @@ HELPS = {
 
 
 def warnings(outlook: Sequence[Outlook]) -> list[str]:
-    """Sentences; none for a setup that can be judged."""
+    """Parts of a sentence; none for a setup that can be judged."""
     found = []
     worst = max(outlook, key=lambda o: o.false_alarms - 2 * o.error)
     if worst.false_alarms - 2 * worst.error > ALARMS:
         found.append(
-            f"{worst.false_alarms:.1%} of quiet nights would be called regressed after {worst.nights} nights of "
-            f"history; {ALARMS:.1%} is the most"
+            f"after {worst.nights} nights of history {_percent(worst.false_alarms, 1)} of quiet nights would be called "
+            f"regressed ({_percent(ALARMS, 1)} is the most)"
         )
     last = max(outlook, key=lambda o: o.nights)
-    if last.visible is None:
-        found.append(f"even twice as slow would not be seen after {last.nights} nights of history")
-    elif last.visible > VISIBLE:
-        found.append(
-            f"after {last.nights} nights of history only what is slower by {last.visible:.0%} would be seen; "
-            f"{VISIBLE:.0%} is the most"
-        )
+    for visible, what in ((last.visible, "a slowdown throughout"), (last.visible_tail, "a slower tail")):
+        if visible is None or visible > VISIBLE:
+            seen = "not even twice as slow" if visible is None else f"only +{_percent(visible)}"
+            found.append(f"of {what} {seen} would be seen after {last.nights} nights (+{_percent(VISIBLE)} should be)")
     return found
+
+
+def _percent(share: float, digits: int = 0) -> str:
+    return f"{100 * share:.{digits}f} %"
 
 
 def shares(part: NoisePart, blocks: int) -> dict[str, float]:
@@ -48,9 +49,9 @@ def shares(part: NoisePart, blocks: int) -> dict[str, float]:
 
 def advice(parts: Sequence[NoisePart], blocks: int) -> str:
     """Where most of the spread of p95 latency comes from, over the levels where there are several."""
-    mine = [part for part in parts if part.metric == "latency_p95"] or list(parts)
+    mine = [part for part in parts if part.metric == "latency_p95"]
     share = shares(mine[-1], blocks) if mine else {}
     if not share:
         return ""
     most = max(share, key=lambda name: share[name])
-    return f"{share[most]:.0%} of the variance is {HELPS[most]}"
+    return f"{_percent(share[most])} of the variance of p95 latency is {HELPS[most]}"

@@ -10,8 +10,9 @@ from storage.records import Cell, Estimate, NoisePart, Outlook, Spread
 from tasks.stats.components import of_night, of_process, of_run, spread
 from tasks.stats.noisy import advice, shares, warnings
 from tasks.stats.outlook import draw, frame, outlook, source
-from tasks.stats.repeats import Figure, Number, Study, of_blocks, of_nights, of_quantile, parts
+from tasks.stats.repeats import Figure, Number, Study, figures, of_blocks, of_nights, of_quantile, parts
 from tests.fakes.noise import quantile
+from tests.fakes.samples import leg, rows
 
 LEVELS = (1, 10)
 METRICS = ("latency_p50", "latency_p95", "latency_p99", "ttft_p95", "throughput")
@@ -105,10 +106,10 @@ def test_nights_that_are_drawn_have_the_components_and_share_what_was_shared() -
 
 
 def test_a_frame_has_natural_units_and_turns_throughput_back() -> None:
-    rows = frame([("gw", 1, "latency_p50"), ("gw", 1, "throughput")], np.log([[0.5, 0.02]]), first=7)
-    assert rows["value"].to_list() == pytest.approx([0.5, 50.0])
-    assert rows.select("night", "series").unique().rows() == [(7, "sweep")]
-    assert rows.schema["value"] == pl.Float64
+    made = frame([("gw", 1, "latency_p50"), ("gw", 1, "throughput")], np.log([[0.5, 0.02]]), first=7)
+    assert made["value"].to_list() == pytest.approx([0.5, 50.0])
+    assert made.select("night", "series").unique().rows() == [(7, "sweep")]
+    assert made.schema["value"] == pl.Float64
 
 
 def test_a_quiet_setup_has_few_false_alarms_and_a_noisier_one_sees_less() -> None:
@@ -168,7 +169,40 @@ def test_a_setup_that_can_be_judged_has_no_warning() -> None:
 
 
 def test_false_alarms_beyond_chance_and_effects_that_nobody_sees_are_warned_of() -> None:
-    many, late, never = (warnings([look(30, *rest)]) for rest in ((0.06, 0.1), (0.0, 0.21), (0.0, None)))
-    assert many == ["6.0% of quiet nights would be called regressed after 30 nights of history; 2.5% is the most"]
-    assert late == ["after 30 nights of history only what is slower by 21% would be seen; 20% is the most"]
-    assert never == ["even twice as slow would not be seen after 30 nights of history"]
+    [many] = warnings([look(30, 0.06, 0.1)])
+    assert many == "after 30 nights of history 6.0 % of quiet nights would be called regressed (2.5 % is the most)"
+    late = warnings([look(10, 0.0, 0.1), look(30, 0.0, 0.21)])
+    assert late == [
+        "of a slowdown throughout only +21 % would be seen after 30 nights (+20 % should be)",
+        "of a slower tail only +21 % would be seen after 30 nights (+20 % should be)",
+    ]
+    [never] = warnings([Outlook(30, 0.0, 0.005, 0.1, None)])
+    assert never == "of a slower tail not even twice as slow would be seen after 30 nights (+20 % should be)"
+
+
+# --- rows of requests
+
+
+def test_rows_of_requests_become_the_judged_numbers_of_each_block() -> None:
+    slow = [float(k) for k in range(1, 201)]
+    samples = pl.concat(
+        [
+            rows("a", slow, level=2, block=1),
+            rows("b", [10.0] * 20, level=2, block=2),
+            rows("c", slow, level=2, block=1, target="control"),
+            rows("d", slow, level=2, block=3),
+        ]
+    )
+    legs = [leg("a"), leg("b", block=2), leg("c", target="control"), leg("d", block=3, validity="invalid")]
+    found = figures(samples.lazy(), legs)
+    assert sorted(found) == [1, 2]
+    first = {f.number: f for f in found[1]}
+    assert set(first) == {("gw", 2, m) for m in METRICS if m != "ttft_p95"} | {("control", 2, "latency_p50")}
+    p50 = first["gw", 2, "latency_p50"]
+    assert p50.y == pytest.approx(math.log(0.1005))
+    assert p50.sampling == pytest.approx(0.07**2, rel=0.05)  # ± √(.25 · 200) = 7 of 100 values
+    assert first["gw", 2, "throughput"].y == pytest.approx(-math.log(2 / 0.1005))
+    assert first["gw", 2, "throughput"].sampling == pytest.approx((57.9 / 100.5) ** 2 / 200, rel=0.01)
+    assert {f.number[2] for f in found[2]} == {"latency_p50", "latency_p95", "throughput"}  # 20 have no p99
+    assert [f.sampling for f in found[2]] == pytest.approx([0.0, 0.0, 0.0])
+    assert figures(samples.lazy(), []) == {}
