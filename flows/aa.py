@@ -1,7 +1,8 @@
 """The same target measured again and again: how noisy is this setup, and what will the gate make of it?"""
 
 import asyncio
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
 from prefect import State, flow
 from prefect.artifacts import acreate_markdown_artifact
@@ -31,6 +32,9 @@ async def measured_once(plan: dict[str, Any], turn: str) -> State[Any]:
     """
     say(turn)
     return await run_line(Order("aa", Plan.model_validate(plan), sweep=True))
+
+
+_ONCE = cast("Callable[..., Awaitable[State[Any]]]", measured_once)  # with return_state=True it returns a State
 
 
 @flow(name="aa", flow_run_name="aa {target.name}", **{**MEASURING, "timeout_seconds": 24 * 3600})
@@ -69,12 +73,12 @@ async def aa(
             await asyncio.sleep(pause_s)
         for process in range(1, processes + 1):
             words = f"run {run} of {runs}" + (f", process {process} of {processes}" if processes > 1 else "")
-            state = await measured_once(chosen.model_dump(mode="json"), words, return_state=True)  # type: ignore[call-overload]
+            state = await _ONCE(chosen.model_dump(mode="json"), words, return_state=True)
             data = await state.aresult(raise_on_failure=False)
             if isinstance(data, BaseException):
                 raise data
             if "error" in data:
-                return Failed(message=data["error"], data=dict(data))
+                return Failed(message=str(data["error"]), data=dict(data))
             turns.append(Turn(data["run_id"], run, process))
     say("simulating nights with what was found")
     try:

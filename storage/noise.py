@@ -51,9 +51,8 @@ def _noise(text: str) -> Noise:
 
 
 def _part(raw: dict[str, Any]) -> NoisePart:
-    spreads = ("host", "process", "block", "request", "night")
-    return NoisePart(
-        raw["metric"],
-        raw["level"],
-        **{name: None if raw[name] is None else Spread(**raw[name]) for name in spreads},
-    )
+    def spread(name: str) -> Spread | None:
+        return None if raw[name] is None else Spread(**raw[name])
+
+    host, block, night = (Spread(**raw[name]) for name in ("host", "block", "night"))
+    return NoisePart(raw["metric"], raw["level"], host, spread("process"), block, spread("request"), night)

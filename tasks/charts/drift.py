@@ -19,11 +19,12 @@ def drift(frame: pl.DataFrame, metric: str, where: str, *, limit: float, onset: 
     shown = frame.with_columns(part=pl.when("baseline").then(pl.lit(BASELINE)).otherwise(pl.lit(AFTER)))
     top = alt.layer(*_expected(shown), _zero("effect"), *_nights(shown, metric), *_onset(shown, onset))
     bottom = alt.layer(*_sum(shown, limit), *_onset(shown, onset))
-    return (
+    both: alt.VConcatChart = (
         alt.vconcat(top.properties(width=WIDTH, height=190), bottom.properties(width=WIDTH, height=110), spacing=14)
         .resolve_scale(x="shared", color="independent")
         .properties(title=wrapped(_title(shown, metric, where, limit, onset)))
     )
+    return both
 
 
 def _x(shown: pl.DataFrame, title: str | None) -> alt.X:
@@ -74,7 +75,8 @@ def _sum(shown: pl.DataFrame, limit: float) -> list[alt.Chart]:
 
 
 def _zero(column: str) -> alt.Chart:
-    return alt.Chart(pl.DataFrame({column: [0.0]})).mark_rule(color=QUIET).encode(y=f"{column}:Q")
+    rule: alt.Chart = alt.Chart(pl.DataFrame({column: [0.0]})).mark_rule(color=QUIET).encode(y=f"{column}:Q")
+    return rule
 
 
 def _onset(shown: pl.DataFrame, onset: int | None) -> list[alt.Chart]:

@@ -50,7 +50,7 @@ def drift_frame(found: Sequence[DriftNight], rows: pl.DataFrame | None) -> pl.Da
     away = [n.drift for n in found if n.drift.z != 0]
     sd = math.log1p(away[-1].effect) / away[-1].z if away else None  # the gate's own, of the last night
     lower, upper = (None, None) if sd is None else (math.expm1(-1.96 * sd), math.expm1(1.96 * sd))
-    made = [
+    made: list[tuple[int, str, bool, float, float | None, float | None, float | None]] = [
         (night, f"night {night}", True, effect, lower, upper, None)
         for night, effect in ([] if rows is None else _anchor(rows))
         if night < first.night

@@ -176,7 +176,7 @@ def of_nights(nights: Sequence[Iterable[Cell]], target: str) -> Study:
 
 def _estimates(cells: Iterable[Cell], target: str) -> dict[Number, tuple[float, float, int]]:
     """(y, variance of a block, blocks) of each judged number that has an interval."""
-    found = {}
+    found: dict[Number, tuple[float, float, int]] = {}
     for cell in cells:
         e = cell.estimate
         asked = JUDGED if cell.target == target else (CONTROL_METRIC,) if cell.target == CONTROL else ()
