@@ -55,5 +55,9 @@ def write_table(table: pl.LazyFrame, path: Path, kind: str) -> None:
 
 
 def _flat(table: pl.LazyFrame) -> pl.LazyFrame:
+    """For CSV: lists as text; and what a target said (its models, request ids) opens no formula in a spreadsheet, and
+    moves no cursor where the file is printed."""
     lists = [name for name, kind in table.collect_schema().items() if isinstance(kind, pl.List)]
-    return table.with_columns(pl.col(name).cast(pl.List(pl.String)).list.join(" ") for name in lists)
+    text = pl.col(pl.String).str.replace_all(r"[\p{Cc}\p{Cf}]", " ")
+    said = pl.when(text.str.contains(r"^[=+@-]")).then("'" + text).otherwise(text).name.keep()
+    return table.with_columns(said, *(pl.col(name).cast(pl.List(pl.String)).list.join(" ") for name in lists))

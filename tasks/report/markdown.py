@@ -6,7 +6,7 @@ are small and inside.
 import base64
 
 from tasks.charts.theme import Drawing, finding, to_png
-from tasks.charts.words import NONE, metric_words
+from tasks.charts.words import NONE, metric_words, plain
 from tasks.report.ceiling import rate_tables, sustained_lines
 from tasks.report.figures import latency_figure, nights_figure, pair_figures, throughput_figure, together_figure
 from tasks.report.gateway import COLUMNS, gateway_lines, gateway_rows, present_columns
@@ -180,8 +180,11 @@ def _where(view: RunView) -> str:
 
 
 def _safe(text: str) -> str:
-    """Text that came from outside cannot open a tag, a cell or a code span."""
-    flat = " ".join(text.split())
-    for character, word in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("`", "'")):
+    """Text that came from outside cannot open a tag, a cell, a code span, a link or a picture."""
+    flat = plain(text)
+    for character, word in (
+        *(("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\\", "&#92;")),
+        *(("|", "\\|"), ("`", "'"), ("](", "]&#40;")),
+    ):
         flat = flat.replace(character, word)
     return flat

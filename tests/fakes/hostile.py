@@ -18,11 +18,11 @@ CODE = "`rm`"
 TERMINAL = "\x1b]0;owned\x07\x1b[2J\x1b[31m"
 BIDI = "\u202egnp.exe"
 CLOSING = "</script></td></table>'\"-->"
-MODEL = f"m{SCRIPT}{PICTURE}{LINK}{FETCH}{CELL}{CODE}{TERMINAL}{BIDI}{CLOSING}"
-FORMULAS = ("=1+cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(1+1)")
-MODELS = (MODEL, *FORMULAS)
-# HTTP carries Latin-1; a line end would be another header.
-HEADER = f"h{SCRIPT}{PICTURE}{LINK}{FETCH}{CELL}{CODE}\x1b[31m"
+HARM = f"{SCRIPT}{PICTURE}{LINK}{FETCH}{CELL}{CODE}{TERMINAL}{BIDI}{CLOSING}"
+MODEL = f"m{HARM}"
+MODELS = tuple(f"{formula}{HARM}" for formula in ("=1+cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(1+1)", "m"))
+# A control character in a header is against the protocol, and every request with one has failed.
+HEADER = f"h{SCRIPT}{PICTURE}{LINK}{FETCH}{CELL}{CODE}"
 
 
 class Handler(BaseHTTPRequestHandler):
