@@ -18,6 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from flows.hush import outlive_the_reader
 from flows.listen import Under
 from tasks.load.pulse import Pulse, Seen
 
@@ -33,6 +34,7 @@ class Terminal:
         self, quiet: bool = False, console: Console | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.console = Console(stderr=True, highlight=False, quiet=quiet) if console is None else console
+        outlive_the_reader(self.console)
         self._clock = clock
         self._moves = not quiet and self.console.is_terminal and not self.console.is_dumb_terminal
         self._picture = _Picture(self.console, clock) if self._moves else None

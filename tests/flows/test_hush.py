@@ -1,8 +1,13 @@
 """What is left out of a run's log, and what is not."""
 
 import logging
+import os
+from pathlib import Path
 
-from flows.hush import WellEnded, hush
+from prefect.logging.handlers import PrefectConsoleHandler
+from rich.console import Console
+
+from flows.hush import WellEnded, hush, outlive_the_reader
 
 
 def line(message: str, level: int = logging.INFO) -> logging.LogRecord:
@@ -21,3 +26,24 @@ def test_asking_twice_hushes_once() -> None:
     hush()
     hush()
     assert [type(one) for one in logger.filters].count(WellEnded) == 1
+
+
+def test_a_console_whose_reader_is_gone_says_no_more_and_ends_nobody(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        console = Console(file=pipe)
+        outlive_the_reader(console)
+        console.print("into nothing")
+        pipe.flush()
+        console.print("and on")
+
+
+def test_the_consoles_of_prefect_outlive_their_readers() -> None:
+    handler = PrefectConsoleHandler()
+    logging.getLogger("prefect.flow_runs").addHandler(handler)
+    try:
+        hush()
+        assert handler.console.on_broken_pipe.__qualname__.startswith("_quietly")
+    finally:
+        logging.getLogger("prefect.flow_runs").removeHandler(handler)
