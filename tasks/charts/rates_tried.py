@@ -96,7 +96,8 @@ def _title(found: Sustained) -> str:
     rate = number(found.rate_rps.point)
     if not found.reached:
         return f"It keeps up with {rate}/s; where it would not, the search has not found out"
-    lost = min((p.rate_rps for p in found.probes if p.sustained is False), default=None)
+    above = [p.rate_rps for p in found.probes if p.sustained is False and p.rate_rps > found.rate_rps.point]
+    lost = min(above, default=None)
     limit = {"capacity": "its answers fall behind", "slo": "an objective is broken", "errors": "requests fail"}
     why = limit.get(found.limited_by, "it is rate-limited")
     return f"It keeps up with {rate}/s" + ("" if lost is None else f"; from {number(lost)}/s on {why}")

@@ -38,6 +38,8 @@ def test_a_rate_without_an_answer_is_no_point_and_the_others_stand_from_the_lowe
 def test_the_title_says_up_to_where_it_keeps_up_and_why_not_further() -> None:
     drawn = rates_tried(frame_of(FOUND), FOUND)
     assert finding(drawn) == "It keeps up with 798/s; from 818/s on its answers fall behind"
+    torn = replace(FOUND, probes=[*PROBES, tried(6, 790.0, "capacity")])  # by chance: others contradict it
+    assert finding(rates_tried(frame_of(torn), torn)) == finding(drawn)
     slow = replace(FOUND, limited_by="slo")
     assert finding(rates_tried(frame_of(slow), slow)).endswith("from 818/s on an objective is broken")
     open_end = replace(FOUND, reached=False, rate_rps=Estimate(798.0, 790.0, None, 8000, 1, at_least=True))
