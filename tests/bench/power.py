@@ -1,15 +1,24 @@
-"""Does the gate keep its marks? `python tests/bench/power.py [--nights-simulated N] [--seed S]`.
+"""Does the gate keep its marks? `python tests/bench/power.py [--nights-simulated N] [--seed S] [--otava-python EXE]`.
 
 Every line judges N nights, each with a history of its own, through the same `judge` that the flow calls, with the
 second measurement where there is a candidate. The noise is `tests.fakes.noise.world`. Shares are in % of nights, with
 the Monte-Carlo error of one sd. Exit code 1 when a mark is missed by more than two of those.
+
+Beside it the rules that people use, Apache Otava among them where it can be had: as the extra `gatebench[otava]`, or in
+a Python of its own named by --otava-python or OTAVA_PYTHON.
 """
 
 import argparse
+import importlib.util
+import json
+import os
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -23,6 +32,8 @@ from tests.bench import walks
 from tests.fakes.noise import LEVELS, Floats, World, ar1, frame, quantile, tail, world
 
 NIGHTS = 30
+BENCHER = "t interval .99 a metric (Bencher's example)"
+OTAVA = f"Apache Otava, p .001, {2 * NIGHTS} nights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +77,28 @@ def bencher(found: World, shift: Floats) -> bool:
     t = (now - past.mean(axis=0)) / (past.std(axis=0, ddof=1) * np.sqrt(1 + 1 / NIGHTS))
     t[:, -1] *= -1
     return bool((t > student.ppf(0.99, NIGHTS - 1)).any())
+
+
+def otava(python: str, found: Sequence[World], shift: Floats) -> list[bool]:
+    """E-divisive at p .001 over all nights of each world, tonight last, in another process."""
+    last = len(found[0].target) - 1
+    logs = np.stack([one.target[:last] for one in found])  # case, night, level, metric
+    logs[:, -1] += shift
+    logs[..., -1] *= -1  # throughput: up is worse
+    cases = np.exp(logs).reshape(len(found), last, -1).transpose(0, 2, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "nights.npy"
+        np.save(file, cases)
+        script = Path(__file__).with_name("otava_nights.py")
+        done = subprocess.run([python, str(script), str(file)], capture_output=True, text=True, check=True)
+    return [bool(alarm) for alarm in json.loads(done.stdout)]
+
+
+def otava_python(asked: str | None) -> str | None:
+    """The Python that has Otava; None: nobody has."""
+    if asked or os.environ.get("OTAVA_PYTHON"):
+        return asked or os.environ["OTAVA_PYTHON"]
+    return sys.executable if importlib.util.find_spec("otava") else None
 
 
 def yesterday(found: World, shift: Floats) -> bool:
@@ -128,11 +161,12 @@ def block_coverage(rng: np.random.Generator, count: int, q: float) -> Floats:
 class Table:
     def __init__(self) -> None:
         self.missed: list[str] = []
+        self.shares: dict[str, float] = {}  # in %
 
     def line(
         self, name: str, hits: Sequence[float] | Floats, least: float | None = None, most: float | None = None
     ) -> None:
-        share = 100 * float(np.mean(hits))
+        share = self.shares[name] = 100 * float(np.mean(hits))
         error = 100 * float(np.std(hits)) / np.sqrt(len(hits))
         bar = " and ".join(f"{sign} {b:g}" for sign, b in (("≥", least), ("≤", most)) if b is not None)
         slack = 2 * error + 1e-9
@@ -140,6 +174,14 @@ class Table:
         if bad:
             self.missed.append(name)
         print(f"{name:64} {share:6.2f} ± {error:4.2f}   {bar:16} {'MISSED' if bad else ''}", flush=True)
+
+    def better(self, ours: str, theirs: str, *, less: bool) -> None:
+        """A mark of two lines: ours has the lower (`less`) or the higher share."""
+        us, them = self.shares[ours], self.shares[theirs]
+        bad = us >= them if less else us <= them
+        if bad:
+            self.missed.append(f"{ours}, beside {theirs}")
+        print(f"  ours {us:.2f} against {them:.2f}{'   MISSED' if bad else ''}", flush=True)
 
     def median(self, name: str, values: Sequence[float], most: float | None = None) -> None:
         """In nights; the quarter and three-quarter points beside it."""
@@ -170,6 +212,19 @@ def gate_lines(table: Table, found: Sequence[World], *, control: bool, marks: bo
         table.line(f"{kind}: {what} found the first night", words, least=least if control and marks else None)
 
 
+def otava_lines(table: Table, asked: str | None, seed: int, count: int) -> list[str]:
+    """With twice the history, which it needs; the names of what was measured."""
+    python = otava_python(asked)
+    if python is None:
+        print(f"{OTAVA}: not there; pip install 'gatebench[otava]', or --otava-python EXE")
+        return []
+    rng = np.random.default_rng(seed)
+    found = [world(rng, 2 * NIGHTS) for _ in range(count)]
+    table.line(f"{OTAVA}: false alarms", otava(python, found, tail(0.0)))
+    table.line(f"{OTAVA}: tail +10 %", otava(python, found, tail(0.10)))
+    return [OTAVA]
+
+
 def drift_lines(table: Table, seed: int, count: int) -> None:
     """Gate and drift together, over the nights after a frozen anchor; errors of the mean over histories."""
     found = walks.worlds(seed, count)
@@ -188,6 +243,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nights-simulated", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=20261124)
+    parser.add_argument("--otava-python", metavar="EXE", help="a Python that has apache-otava")
     asked = parser.parse_args()
     count, seed, begin = asked.nights_simulated, asked.seed, time.perf_counter()
     table, none = Table(), tail(0.0)
@@ -196,9 +252,13 @@ def main() -> int:
     found = worlds(seed, count)
     gate_lines(table, found, control=True, marks=True)
     gate_lines(table, found, control=False, marks=True)
-    for name, rule in (("t interval .99 a metric (Bencher's example)", bencher), ("previous night × 1.1", yesterday)):
+    for name, rule in ((BENCHER, bencher), ("previous night × 1.1", yesterday)):
         table.line(f"{name}: false alarms", [rule(one, none) for one in found])
         table.line(f"{name}: tail +10 %", [rule(one, tail(0.10)) for one in found])
+    others = [BENCHER, *otava_lines(table, asked.otava_python, seed + 6, count // 4)]
+    for name in others:
+        table.better("with control: false alarms", f"{name}: false alarms", less=True)
+        table.better("with control: tail +10 % found the first night", f"{name}: tail +10 %", less=False)
     drift_lines(table, seed + 5, count // 20)
     half = worlds(seed + 1, count // 4, control_share=0.5)
     gate_lines(table, half, control=True, marks=False, name="half a control")
