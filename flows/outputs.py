@@ -20,14 +20,9 @@ FACTS = ("cpu_model", "cores", "kernel", "container_image", "engine_version")
 def sweep_json(view: RunView) -> dict[str, Any]:
     """`gatebench.sweep/1`."""
     target = view.run.plan["targets"][0]
-    levels = sorted({leg.level for leg in view.legs if leg.series == Series.SWEEP})
     return _head(view, "gatebench.sweep/1") | {
         "requests_per_level": view.run.plan["sweep"]["requests"],
-        "levels": [
-            {"concurrency": level, **_trial(view, target["name"], Series.SWEEP, level)}
-            for level in levels
-            if _legs(view, target["name"], Series.SWEEP, level)
-        ],
+        "levels": _levels(view, target["name"]),
         "ceiling": ceiling_json(view, target["name"]),
         **sustained_json(view, target["name"]),
     }
@@ -55,11 +50,7 @@ def night_json(view: RunView) -> dict[str, Any]:
         "targets": [
             {
                 "name": t["name"],
-                "levels": [
-                    {"concurrency": level, **_trial(view, t["name"], Series.SWEEP, level)}
-                    for level in view.run.plan["sweep"]["levels"]
-                    if _legs(view, t["name"], Series.SWEEP, level)
-                ],
+                "levels": _levels(view, t["name"]),
                 "replay": _trial(view, t["name"], Series.REPLAY, 0)
                 if _legs(view, t["name"], Series.REPLAY, 0)
                 else None,
@@ -85,11 +76,7 @@ def compare_json(view: RunView) -> dict[str, Any]:
             {
                 **{name: t[name] for name in ("name", "url", "model", "direct")},
                 "cost": _spent([c for c in view.costs if c.target == t["name"]]),
-                "levels": [
-                    {"concurrency": level, **_trial(view, t["name"], Series.SWEEP, level)}
-                    for level in view.run.plan["sweep"]["levels"]
-                    if _legs(view, t["name"], Series.SWEEP, level)
-                ],
+                "levels": _levels(view, t["name"]),
             }
             for t in targets
         ],
@@ -176,6 +163,13 @@ def _legs(view: RunView, target: str, series: str, level: int) -> list[Leg]:
         for leg in view.legs
         if (leg.attempt, leg.target, leg.series, leg.level) == (Attempt.FIRST, target, series, level)
     ]
+
+
+def _levels(view: RunView, target: str) -> list[dict[str, Any]]:
+    """Every level that was measured, those beyond the plan's too."""
+    mine = {leg.level for leg in view.legs if (leg.target, leg.series) == (target, Series.SWEEP)}
+    swept = [level for level in sorted(mine) if _legs(view, target, Series.SWEEP, level)]
+    return [{"concurrency": level, **_trial(view, target, Series.SWEEP, level)} for level in swept]
 
 
 def _trial(view: RunView, target: str, series: str, level: int) -> dict[str, Any]:

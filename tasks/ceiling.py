@@ -18,7 +18,7 @@ from tasks.stats.search import Search, answer
 from tasks.stats.weigh import Limits, probes
 
 BEGIN = 0.97  # of what the sweep reached: near enough to be kept up with at once
-BEYOND = 1.1  # of what the sweep reached: no rate above it is tried unless the plan says so
+BEYOND = 1.1  # of what the sweep reached: no rate above it, or above its interval, is tried unless the plan says so
 
 
 def search_of(plan: Plan, target: str, cells: Sequence[Cell], legs: Sequence[Leg]) -> Search | None:
@@ -36,7 +36,8 @@ def search_of(plan: Plan, target: str, cells: Sequence[Cell], legs: Sequence[Leg
         top = reached.throughput_rps.point
         begin = min([top, *([max(good)] if good and max(good) > 0 else [])])
         start = BEGIN * begin if start is None else start
-        most = BEYOND * top if most is None else most
+        rate = reached.throughput_rps
+        most = max(BEYOND * top, top if rate.upper is None else rate.upper) if most is None else most
     if start is None:
         return None
     return Search(start if most is None else min(start, most), most, asked.tolerance, asked.most)

@@ -80,6 +80,12 @@ def test_the_search_begins_a_little_below_what_the_sweep_reached_and_ends_a_tent
     assert (search.start_rps, search.max_rps) == (pytest.approx(97), pytest.approx(110))
 
 
+def test_a_sweep_that_was_not_sure_may_be_exceeded_as_far_as_its_interval(make):
+    unsure = [*SWEPT[:1], Cell("first", "gw", "sweep", 4, "throughput", Estimate(100, 70, 150, 100, 5))]
+    search = search_of(make(), "gw", unsure, [])
+    assert search is not None and search.max_rps == 150
+
+
 def test_it_begins_at_what_kept_the_objectives(make):
     good = [*SWEPT, cell("goodput", 1, 25), cell("goodput", 4, 40)]
     search = search_of(make(), "gw", good, [])
