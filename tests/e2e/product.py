@@ -4,11 +4,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deployments.local import server_of_our_own
+from storage.disk import make_folder
 from tests.e2e.gateways import MODEL, Gateway
 
 
@@ -21,7 +24,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Product:
+    """`prefect`: the environment of a Prefect server that all commands share."""
+
     home: Path
+    prefect: dict[str, str]
 
     def __call__(self, *words: str | Path) -> Answer:
         """A command with `--json -`; nothing on stdout (it was refused) is an empty object."""
@@ -29,12 +35,19 @@ class Product:
         ours = {name for name in os.environ if name.startswith(("GATEBENCH_", "PREFECT_"))}
         ours -= {name for name in ours if name.startswith("GATEBENCH_KEY_")}
         kept = {name: value for name, value in os.environ.items() if name not in ours}
-        env = {**kept, "GATEBENCH_HOME": str(self.home)}
+        env = {**kept, "GATEBENCH_HOME": str(self.home), **self.prefect}
         print("  $ gatebench " + " ".join(map(str, words)), flush=True)
         done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
         if not done.stdout.strip():
             print(f"  {done.returncode}: {done.stderr.strip().splitlines()[-1:]}", flush=True)
         return Answer(done.returncode, json.loads(done.stdout) if done.stdout.strip() else {}, done.stderr)
+
+
+@contextmanager
+def product(home: Path) -> Iterator[Product]:
+    """With a Prefect server of its own, so that not each command has to start one."""
+    with server_of_our_own(make_folder(home)) as env:
+        yield Product(home, {name: value for name, value in env.items() if name.startswith("PREFECT_")})
 
 
 def plan(file: Path, name: str, gateways: Sequence[Gateway], direct: str | None, workload: Path | None = None) -> Path:

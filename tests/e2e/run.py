@@ -21,7 +21,7 @@ from tasks.simulator.process import SimulatorProcess
 from tests.e2e import installing, table, trials
 from tests.e2e.gateways import GATEWAYS, MODEL, Tools, own_version, started
 from tests.e2e.processes import free_port, running, said
-from tests.e2e.product import Product
+from tests.e2e.product import product
 from tests.e2e.trials import Bench, Sizes
 
 PARTS = ("overhead", "capacity", "logs", "faults")
@@ -56,15 +56,16 @@ def main() -> None:
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     work = folder / "runs" / stamp
     names = [name for name in asked.gateways.split(",") if name]
-    bench = Bench(Product(work / "home"), tools, names, work)
     results = _begun(asked, work)
-    results["versions"], bench.names[:] = _versions(names, tools, work)
+    results["versions"], names = _versions(names, tools, work)
     loads = results["loads"]
-    for part in asked.parts.split(","):
-        loads[:] = [one for one in loads if one["part"] != part]
-        bench.noting(part, loads)
-        results[part] = MEASURE[part](bench, asked, results["versions"])
-        _keep(results, asked, work)
+    with product(work / "home") as command:
+        bench = Bench(command, tools, names, work)
+        for part in asked.parts.split(","):
+            loads[:] = [one for one in loads if one["part"] != part]
+            bench.noting(part, loads)
+            results[part] = MEASURE[part](bench, asked, results["versions"])
+            _keep(results, asked, work)
 
 
 def _begun(asked: argparse.Namespace, work: Path) -> dict[str, Any]:
