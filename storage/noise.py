@@ -30,8 +30,9 @@ def find(con: Con, name: str) -> Noise:
         raise UsageError("no A/A study in this book yet; `gatebench aa --url …` makes the first")
     if name == "last":
         return _noise(rows[0][1])
-    fitting = [row for row in rows if name and row[0].startswith(name)]
-    if len(fitting) == 1 or (fitting and fitting[0][0] == name):
+    exact = [row for row in rows if row[0] == name]
+    fitting = exact or [row for row in rows if name and row[0].startswith(name)]
+    if len(fitting) == 1:
         return _noise(fitting[0][1])
     there = ", ".join(row[0] for row in (fitting or rows)[:4])
     raise UsageError(f"{name!r} could be {there}" if fitting else f"no A/A study {name!r}; there are {there}")
