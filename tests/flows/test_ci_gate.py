@@ -1,16 +1,20 @@
 """The page on the CI gate is run, line by line, against simulators in place of its gateways."""
 
+import asyncio
 import json
 import os
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import polars as pl
 import pytest
 import yaml
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from deployments.local import HARDENED, server, unused_port
@@ -25,6 +29,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "ci-gate.md").read_text(encoding="u
 WORKFLOW = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", PAGE, re.S)[0])
 SHELL = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.S) for line in block.splitlines()]
 CANARY = "sk-canary-0123456789abcdef"
+TOKEN = "t0ken-that-nobody-may-see"
 # A busy machine must not make a test invalid: what is tested here is not the instrument.
 LIMITS = [f"health.{name}=1e9" for name in ("invalid_loop_lag_p99_ms", "invalid_lag_p99_ms", "invalid_cpu_share")]
 SURE = ["--no-stream", *(word for limit in LIMITS for word in ("--set", limit))]  # and quicker
@@ -46,13 +51,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def gatebench(place: Path) -> Iterator[Commands]:
-    own = {"GATEBENCH_HOME": str(place / "home"), "GATEBENCH_API_KEY": CANARY}
+def prefect(place: Path) -> Iterator[dict[str, str]]:
     with server(make_folder(place / "server"), unused_port(), services=False) as ours:
-        wanted = {name: ours[name] for name in ("PREFECT_HOME", "PREFECT_API_URL", *HARDENED)}
-        env = {**wanted, **bare(), **own, "GITHUB_STEP_SUMMARY": str(place / "summary.md")}
-        with commands(env, place) as run:
-            yield run
+        yield ours
+
+
+@pytest.fixture(scope="module")
+def gatebench(place: Path, prefect: dict[str, str]) -> Iterator[Commands]:
+    wanted = {name: prefect[name] for name in ("PREFECT_HOME", "PREFECT_API_URL", *HARDENED)}
+    own = {"GATEBENCH_HOME": str(place / "home"), "GATEBENCH_API_KEY": CANARY}
+    env = {**wanted, **bare(), **own, "GITHUB_STEP_SUMMARY": str(place / "summary.md")}
+    with commands(env, place) as run:
+        yield run
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +83,16 @@ def run(gatebench: Commands, line: str, instead: dict[str, str], **settings: str
     return done
 
 
+def artifacts(env: dict[str, str]) -> list[Any]:
+    async def ask() -> list[Any]:
+        async with get_client() as client:
+            return list(await client.read_artifacts())
+
+    ours = {PREFECT_API_URL: env["PREFECT_API_URL"], PREFECT_API_AUTH_STRING: env.get("PREFECT_API_AUTH_STRING")}
+    with temporary_settings(ours):
+        return asyncio.run(ask())
+
+
 def cases(file: Path) -> dict[str, set[str]]:
     """failure, error, skipped or passed -> names."""
     found: dict[str, set[str]] = {}
@@ -89,13 +109,29 @@ def test_the_workflow_is_ten_lines_or_so_and_its_gate_is_one_command() -> None:
 
 
 def test_a_slower_candidate_stops_the_deployment(gatebench: Commands, urls: dict[str, str], place: Path) -> None:
-    done = run(gatebench, gate(), urls)
+    done = run(gatebench, gate(), urls, GATEBENCH_ALERT_URLS=f"nonsense://{TOKEN}")
     assert done.code == 10, done.out + done.err
+    assert TOKEN not in done.out + done.err
     assert "p50 latency at 10 concurrent" in cases(place / "gate.xml")["failure"]
     summary = (place / "summary.md").read_text()
     assert summary.startswith("## Regressed: p")
     assert " on candidate, +" in summary.splitlines()[0]
     assert "| number | where | baseline | candidate | change | by | verdict |" in summary
+
+
+def test_an_alert_that_does_not_get_through_stands_on_the_run_and_changes_nothing(
+    gatebench: Commands, prefect: dict[str, str], place: Path
+) -> None:
+    """Of the run before: its only channel is no address."""
+    said = gatebench("show", "last")
+    assert (said.code, said.err) == (0, "")
+    assert "did not get through: nonsense: not an address" in " ".join(said.out.split())
+    told = [artifact.data for artifact in artifacts(prefect) if artifact.key == "gatebench-alerts"]
+    assert told == ["## An alert did not get through\n\n- nonsense: not an address that Apprise knows (nonsense://…)\n"]
+    warnings = json.loads(gatebench("show", "last", "--json", "-").out)["warnings"]
+    assert "alert: nonsense: not an address that Apprise knows (nonsense://…)" in warnings
+    kept = [file for file in place.rglob("*") if file.is_file() and TOKEN.encode() in file.read_bytes()]
+    assert kept == []
 
 
 def test_objectives_alone_are_a_gate_too(gatebench: Commands, urls: dict[str, str], place: Path) -> None:
