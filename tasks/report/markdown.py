@@ -6,9 +6,16 @@ are small and inside.
 import base64
 
 from tasks.charts.theme import Drawing, finding, to_png
-from tasks.charts.words import NONE, metric_words, plain
+from tasks.charts.words import plain
 from tasks.report.ceiling import rate_tables, sustained_lines
-from tasks.report.figures import latency_figure, nights_figure, pair_figures, throughput_figure, together_figure
+from tasks.report.figures import (
+    latency_figure,
+    nights_figure,
+    pair_figures,
+    throughput_figure,
+    together_figure,
+    tradeoff_figure,
+)
 from tasks.report.gateway import COLUMNS, gateway_lines, gateway_rows, present_columns
 from tasks.report.headline import ceiling_words, headline
 from tasks.report.instrument import blind_lines, instrument_words
@@ -17,15 +24,10 @@ from tasks.report.record import request_words, show_command
 from tasks.report.resumed import resumed_lines
 from tasks.report.side_by_side import OVERHEAD, pair_tables, side_rows
 from tasks.report.tables import (
-    LEADING_METRICS,
     ChangeRow,
-    LevelRow,
-    Number,
+    by_load,
     change_rows,
     estimate_rows,
-    failed_words,
-    level_rows,
-    present,
     slo_rows,
 )
 from tasks.report.truth import truth_lines
@@ -51,9 +53,9 @@ def render_markdown(view: RunView, charts: bool = True) -> str:
         rows = [[r.text, r.word, r.measured, f"{r.target} {r.place}"] for r in objectives]
         parts += ["### Objectives", _table(["objective", "result", "measured", "where"], rows)]
     for target in targets(view):
-        columns = present(view, target, LEADING_METRICS)
-        if columns:
-            parts += [f"### Measured: {_safe(target)}", _levels(columns, level_rows(view, target, columns))]
+        heads, rows = by_load(view, target)
+        if len(heads) > 1:
+            parts += [f"### Measured: {_safe(target)}", _table(heads, rows)]
     parts += [_rates(view), _facts(view), _gateway(view), _cost(view)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -147,16 +149,6 @@ def _changes(rows: list[ChangeRow], *, several: bool) -> str:
     return table if left <= 0 else f"{table}\n\nThe report has {left} more."
 
 
-def _levels(metrics: tuple[str, ...], rows: list[LevelRow]) -> str:
-    heads = ["load", *(metric_words(metric) for metric in metrics), "failed", "validity"]
-    cells = [[row.place, *(_number(n) for n in row.numbers), failed_words(row), row.validity] for row in rows]
-    return _table(heads, cells)
-
-
-def _number(n: Number) -> str:
-    return f"{n.value} {n.interval}".strip() or NONE
-
-
 def _table(heads: list[str], rows: list[list[str]]) -> str:
     lines = ["| " + " | ".join(_safe(cell) for cell in row) + " |" for row in [heads, *rows]]
     return "\n".join([lines[0], "|" + "---|" * len(heads), *lines[1:]])
@@ -164,7 +156,7 @@ def _table(heads: list[str], rows: list[list[str]]) -> str:
 
 def _charts(view: RunView) -> list[Drawing]:
     found = pair_figures(view) + together_figure(view)
-    for of in (nights_figure, throughput_figure, latency_figure):
+    for of in (nights_figure, throughput_figure, latency_figure, tradeoff_figure):
         found += [figure for index, target in enumerate(targets(view)) for figure in of(view, target, index)]
     return [figure.chart for figure in found[:PICTURES]]
 

@@ -129,16 +129,23 @@ def quiet(view: RunView) -> list[Verdict]:
 
 
 def estimate_rows(view: RunView) -> list[dict[str, Any]]:
-    """One row a level for a table artifact, no wider than a page of Prefect: intervals in the cell."""
+    """For a table artifact: one row a number, one column a load, so that it is no wider than a page of Prefect."""
     several = len(targets(view)) > 1
-    rows = []
+    found = []
     for target in targets(view):
-        metrics = present(view, target, LEADING_METRICS)
-        for row in level_rows(view, target, metrics):
-            cells = {metric_words(metric): _joined(n) for metric, n in zip(metrics, row.numbers, strict=True)}
-            head = {"target": target} if several else {}
-            rows.append({**head, "load": row.place, **cells, "failed": failed_words(row), "validity": row.validity})
-    return rows
+        heads, rows = by_load(view, target)
+        head = {"target": target} if several else {}
+        found += [{**head, "number": row[0], **dict(zip(heads[1:], row[1:], strict=True))} for row in rows]
+    return found
+
+
+def by_load(view: RunView, target: str) -> tuple[list[str], list[list[str]]]:
+    """(heads, rows) of one target: its leading numbers with intervals, failures and validity, a column a load."""
+    metrics = present(view, target, LEADING_METRICS)
+    loads = level_rows(view, target, metrics)
+    rows = [[metric_words(metric), *(_joined(row.numbers[k]) for row in loads)] for k, metric in enumerate(metrics)]
+    rows += [["failed", *(failed_words(row) for row in loads)], ["validity", *(row.validity for row in loads)]]
+    return ["number", *(row.place for row in loads)], rows
 
 
 def failed_words(row: LevelRow) -> str:

@@ -126,7 +126,7 @@ def test_an_ad_hoc_sweep_runs_through_the_worker_and_leaves_its_artifacts(server
     assert set(artifacts) == {"gatebench-verdict", "gatebench-estimates", "gatebench-report", "gatebench-progress"}
     assert "Measured, not judged" in artifacts["gatebench-verdict"]
     assert "data:image/" in artifacts["gatebench-verdict"]
-    assert [row["load"] for row in json.loads(artifacts["gatebench-estimates"])] == ["1 concurrent", "2 concurrent"]
+    assert list(json.loads(artifacts["gatebench-estimates"])[0]) == ["number", "1 concurrent", "2 concurrent"]
     assert artifacts["gatebench-progress"] == 100
     [run] = Book(server.home / "gatebench.duckdb").runs()
     assert (run.flow, run.status, run.exit_code) == ("sweep", "completed", 0)
