@@ -67,6 +67,10 @@ async def test_who_spins_lets_the_loop_go_on_meanwhile():
         asyncio.get_running_loop().call_soon(turn)
 
     turn()
-    await spinning.until(perf_counter_ns() + 2 * MS)
+    seen = []
+    for _ in range(10):  # a busy machine may take the core away for all of one
+        before = turns
+        await spinning.until(perf_counter_ns() + 2 * MS)
+        seen.append(turns - before)
     spinning.close()
-    assert turns > 10
+    assert max(seen) > 10

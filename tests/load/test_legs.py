@@ -41,6 +41,7 @@ def test_a_leg_has_its_rows_its_counts_and_its_manifest(sim, leg_spec, rows_of):
 def test_concurrency_is_the_level_and_the_measured_requests_are_those_asked_for(
     sim, leg_spec, rows_of, level, requests
 ):
+    sim.configure(service_ms=100.0)  # so that a busy machine, too, has sent the last of the first before one ends
     spec = leg_spec(sim.url, level=level, requests=requests)
     run(spec)
     found = phases(rows_of(spec))
