@@ -20,7 +20,7 @@ async def fetch_key(variable: str) -> bool:
     if PREFECT_API_URL.value() is None:
         return False
     try:
-        block = await Secret.aload(block_of(variable))
+        block: Secret[str] = await Secret.aload(block_of(variable))
     except (ValueError, RuntimeError, httpx.HTTPError, PrefectException):
         return False
     os.environ[variable] = str(block.get())

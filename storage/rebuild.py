@@ -71,7 +71,12 @@ def _lines(con: Con, there: dump.Catalogue, journal: Journal, found: Rebuilt) ->
             found.lost.append(f"{journal.path}, line {line} cannot be read and is left out")
         else:
             lines.append(line)
-    if _whole(con, lambda: [_line(con, there, line, found) for line in lines]) is None:
+
+    def all_of_them() -> None:
+        for line in lines:
+            _line(con, there, line, found)
+
+    if _whole(con, all_of_them) is None:
         return
     found.lines = 0
     for line in lines:
