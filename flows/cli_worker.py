@@ -58,13 +58,17 @@ def working(env: Mapping[str, str], folder: Path, log: Path | None) -> Iterator[
     import asyncio
     import time
 
+    from config.settings import Settings
     from deployments.leftovers import here
     from deployments.local import worker as process_worker
     from deployments.unfinished import cancel, close
+    from flows.aftermath import settle
     from storage.errors import GatebenchError
 
     for name in asyncio.run(close(POOL, here)):
         typer.echo(f"closed {name}, which an earlier stop left behind", err=True)
+    for run_id in settle(Settings()):
+        typer.echo(f"run {run_id} was interrupted; its rows are kept: gatebench show {run_id}", err=True)
     try:
         with process_worker(env, POOL, folder, log) as process:
 
