@@ -100,9 +100,12 @@ def _rebuilt(settings: "Settings") -> "Rebuilt":
 
 
 def _tell(found: "Rebuilt", settings: "Settings") -> None:
+    from tasks.charts.words import count
+
     bare = len(found.bare)
     again = f", of which {bare} had to be worked out from samples" if bare else ""
-    typer.echo(f"made {settings.book_path} again: {found.runs} runs{again}, {found.legs} legs, {found.lines} notes")
+    legs, lines = count(found.legs, "leg"), count(found.lines, "line")
+    typer.echo(f"made {settings.book_path} again: {count(found.runs, 'run')}{again}, {legs}, {lines} of the journal")
     if found.aside is not None:
         typer.echo(f"the old book is {found.aside}")
     for line in found.lost:

@@ -10,6 +10,7 @@ from storage.errors import StorageError
 from storage.retention import Forgotten, forget_samples
 from storage.store import Book
 from tasks.again import ONCE
+from tasks.charts.words import count
 
 
 def forget_old(settings: Settings, days: int, now: datetime, *, dry_run: bool = False) -> Forgotten:
@@ -21,11 +22,11 @@ def forget_old(settings: Settings, days: int, now: datetime, *, dry_run: bool = 
 
 def in_words(found: Forgotten) -> str:
     """One sentence."""
-    count = len(found.runs)
-    deleted = f"deleted the samples of {count} run{'' if count == 1 else 's'}, {found.freed / 1e6:,.1f} MB"
-    old = len(found.kept)
+    deleted = f"deleted the samples of {count(len(found.runs), 'run')}, {found.freed / 1e6:,.1f} MB"
     return (
-        f"{deleted}; kept those of {old} older one{'' if old == 1 else 's'} that are still needed" if old else deleted
+        f"{deleted}; kept those of {count(len(found.kept), 'older run')} that are still needed"
+        if found.kept
+        else deleted
     )
 
 
