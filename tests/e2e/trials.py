@@ -8,12 +8,15 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from tasks.simulator.model import SimConfig
 from tasks.simulator.process import SimulatorProcess
 from tests.e2e.gateways import MODEL, Gateway, Tools, started
 from tests.e2e.product import Answer, Product, plan
 
 SERVICE_MS = 40.0
+WARM = 30
 FAULTS = {
     "429 with Retry-After": "rate_limited:retry_after_s=1",
     "500": "error:status=500",
@@ -115,16 +118,21 @@ def overhead(bench: Bench, upstream: str, url: str, sizes: Sizes, stream: bool, 
     bench.begin(f"overhead on the {upstream}, {'streams' if stream else 'plain'}")
     folder = bench.folder / f"overhead-{upstream}-{'stream' if stream else 'plain'}".replace(" ", "-")
     with started(bench.names, bench.tools, url, folder) as gateways:
-        warm(bench, folder, gateways, url, workload)
+        warm(gateways)
         file = plan(folder / "plan.toml", "overhead", gateways, url, workload)
         answer = bench.product("compare", "--plan", file, *_sized(sizes, stream), "--set", "judge.confirm=false")
     return list(_added(answer, upstream, stream))
 
 
-def warm(bench: Bench, folder: Path, gateways: Sequence[Gateway], url: str, workload: Path | None) -> None:
-    """A few requests through each, for the first ones of a gateway pay for imports and connections."""
-    file = plan(folder / "warm.toml", "warm", gateways, url, workload)
-    bench.product("compare", "--plan", file, *_sized(Sizes(40, (2,), 2), True))
+def warm(gateways: Sequence[Gateway]) -> None:
+    """Some requests through each, for the first ones of a gateway pay for imports and connections."""
+    asked = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 2}
+    for gateway in gateways:
+        key = os.environ.get(gateway.key_env)
+        headers = gateway.headers | ({} if key is None else {"authorization": f"Bearer {key}"})
+        with httpx.Client(headers=headers, timeout=60, trust_env=False) as client:
+            for k in range(WARM):
+                client.post(f"{gateway.url}/chat/completions", json={**asked, "stream": k % 2 == 0})
 
 
 def _sized(sizes: Sizes, stream: bool) -> list[str]:
@@ -153,7 +161,7 @@ def capacity(bench: Bench, sizes: Sizes, stream: bool) -> list[Able]:
             started([name], bench.tools, upstream.url, folder) as gateways,
         ):
             for gateway in gateways:
-                warm(bench, folder, gateways, upstream.url, None)
+                warm(gateways)
                 file = plan(folder / "plan.toml", "capacity", [gateway], None)
                 answer = bench.product("sweep", "--plan", file, "--no-control", *_sized(sizes, stream))
                 ceiling = answer.json.get("ceiling") or {}
@@ -221,7 +229,7 @@ def faults(bench: Bench, requests: int) -> list[Faulty]:
         SimulatorProcess(SimConfig(slots=0, service_ms=SERVICE_MS)) as upstream,
         started(bench.names, bench.tools, upstream.url, bench.folder / "faults") as gateways,
     ):
-        warm(bench, bench.folder / "faults", gateways, upstream.url, None)
+        warm(gateways)
         file = plan(bench.folder / "faults" / "plan.toml", "faults", gateways, upstream.url)
         limits = ["--set", "timeouts.first_byte_s=8", "--set", "timeouts.idle_s=8"]
         for name, fault in FAULTS.items():
