@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import polars as pl
+from prefect.events import emit_event
 from prefect.logging import get_logger
 from pydantic import ValidationError
 
@@ -20,6 +21,7 @@ from tasks.alerts.channels import send
 from tasks.alerts.message import Message, clean
 from tasks.summarise import summarise_run
 
+TOLD = "gatebench.end.told"  # of a flow run that ended without a verdict
 BACK = 20  # runs that are looked through for one that nobody was told of
 ENDED = (RunStatus.INTERRUPTED, RunStatus.CANCELLED, RunStatus.FAILED)
 
@@ -47,26 +49,31 @@ def make_readable(run_id: str, settings: Settings) -> None:
         get_logger("gatebench").warning("what run %s measured cannot be shown: %s", run_id, error)
 
 
-def end_of(flow_run: str, name: str, deployed: bool, said: str, settings: Settings) -> None:
+def end_of(flow_run: str, name: str, deployed: bool, said: str, settings: Settings) -> bool:
     """A Prefect run crashed, failed or was cancelled: tell of it, unless the run itself has. One that never came as far
-    as the book is told only where a deployment made it: whoever typed a command has been told."""
+    as the book is told only where a deployment made it: whoever typed a command has been told. Returns whether whoever
+    wants to know of it knows, as far as this machine has channels."""
     settle(settings)
     runs = Book(settings.book_path, settings.book_wait_s).runs(BACK)
     run = next((run for run in runs if flow_run in run.environment.get(FLOW_RUNS, ())), None)
     if run is None and deployed:
         urls = [url.get_secret_value() for url in settings.alert_urls]
         title = clean(f"gatebench: {name} ended before it measured anything", 120)
-        _say(failed_words(send(urls, Message(title, clean(said)))))
-    elif run is not None and run.status in ENDED:
-        _tell(run, settings)
+        failed = failed_words(send(urls, Message(title, clean(said))))
+        _say(failed)
+        return bool(urls) and not failed
+    return run is not None and run.status in ENDED and _tell(run, settings)
 
 
-def _tell(run: Run, settings: Settings) -> None:
+def _tell(run: Run, settings: Settings) -> bool:
+    """Whether it could be told, or had been, or nobody wants to be told of it."""
     try:
         plan = Plan.model_validate(run.plan)
     except ValidationError:  # of another version: when it wants to be told of cannot be read
-        return
-    _say(failed_words(tell(run.run_id, plan, settings)))
+        return False
+    failed = failed_words(tell(run.run_id, plan, settings))
+    _say(failed)
+    return bool(settings.alert_urls) and not failed
 
 
 def _say(failed: list[str]) -> None:
@@ -78,7 +85,10 @@ def after_the_end(flow: Any, flow_run: Any, state: Any) -> None:
     """Hook for a flow that crashed, failed or was cancelled; Prefect calls it with these names. Of a crash it runs in a
     process of the worker, in the environment of the flow."""
     said = state.message if state.message else state.name
-    end_of(str(flow_run.id), flow_run.name, flow_run.deployment_id is not None, said, Settings())
+    if end_of(str(flow_run.id), flow_run.name, flow_run.deployment_id is not None, said, Settings()):
+        tags = [{"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"} for tag in flow_run.tags]
+        # The server waits a minute for this, and then tells by itself.
+        emit_event(TOLD, {"prefect.resource.id": f"prefect.flow-run.{flow_run.id}"}, related=tags)
 
 
 MEASURING: dict[str, Any] = {

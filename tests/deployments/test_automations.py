@@ -9,6 +9,7 @@ from uuid import UUID
 from prefect.server.events.schemas.automations import AutomationCore as OnServer
 
 from deployments.automations import NO_NIGHT, deployed, read, wanted
+from flows.aftermath import TOLD
 from storage.records import Word
 
 BLOCK = UUID(int=7)
@@ -61,6 +62,11 @@ def test_hours_that_were_set_and_a_switch_stay_unless_they_are_asked_for():
     assert wanted(entry, BLOCK, held, timedelta(hours=30)).trigger.within == timedelta(hours=30)
     assert wanted(entry, BLOCK, held, reset=True).trigger.within == timedelta(hours=26)
     assert (wanted(entry, BLOCK, held).enabled, wanted(entry, BLOCK, held, reset=True).enabled) == (False, True)
+
+
+def test_the_server_waits_for_what_the_worker_says_once_it_has_told():
+    trigger_ = trigger("gatebench: failed or crashed")
+    assert (trigger_["expect"], trigger_["within"]) == ([TOLD], 60)
 
 
 def test_a_deployment_begins_the_wait_for_its_first_night():

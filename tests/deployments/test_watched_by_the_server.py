@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from deployments.automations import NO_NIGHT, read, wanted
+from flows.aftermath import TOLD
 from tasks.simulator.model import SimConfig
 from tasks.simulator.process import SimulatorProcess
 from tests.fakes.prefect_house import House, until, up
@@ -54,7 +55,16 @@ def test_deploying_again_changes_nothing_but_what_is_asked_for(house: House, rec
     assert "unchanged  notification block gatebench-alerts" in done.stdout
 
 
-def test_a_run_whose_process_is_killed_is_told_by_the_server(house: House, receiver: Receiver) -> None:
+async def hasten(client: Any, name: str) -> None:
+    """Let an automation wait ten seconds, the least that Prefect takes."""
+    [held] = await client.read_automations_by_name(name)
+    entry = next(entry for entry in read() if entry["name"] == name)
+    entry["trigger"]["within"] = timedelta(seconds=10)
+    [action] = held.actions
+    await client.update_automation(held.id, wanted(entry, getattr(action, "block_document_id", None), held))
+
+
+def test_a_run_whose_process_is_killed_is_told_once_by_its_worker(house: House, receiver: Receiver) -> None:
     with SimulatorProcess(SimConfig(service_ms=20.0)) as simulator:
         parameters = {
             "target": {"name": "gone", "url": simulator.url, "model": "m"},
@@ -73,13 +83,21 @@ def test_a_run_whose_process_is_killed_is_told_by_the_server(house: House, recei
             return int(run.infrastructure_pid.rpartition(":")[2]) if running and run.infrastructure_pid else None
 
         os.kill(until(lambda: house.ask(pid), "the run never started"), signal.SIGKILL)
-        until(lambda: "gatebench: sweep gone crashed" in titles(receiver), "nobody was told")
-    message = next(m for _, m in receiver.got if m["title"] == "gatebench: sweep gone crashed")
-    assert "sweep gone (ad-hoc-sweep) ended as Crashed, without a verdict" in message["message"]
-    assert f"{house.api.removesuffix('/api')}/runs/flow-run/{run_id}" in message["message"]
+        until(
+            lambda: any(title.endswith("before it measured anything") for title in titles(receiver)), "nobody was told"
+        )
+
+    async def told(client: Any) -> bool:
+        """By the worker, so that the server need not."""
+        answer = await client._client.post("/events/filter", json={"filter": {"event": {"name": [TOLD]}}})
+        return [event["resource"]["prefect.resource.id"] for event in answer.json()["events"]] == [
+            f"prefect.flow-run.{run_id}"
+        ]
+
+    until(lambda: house.ask(told), "the server was not told that somebody knows")
 
 
-def test_a_run_that_is_not_heard_of_any_more_is_marked_and_told_and_one_that_ended_is_not(
+def test_a_run_that_is_not_heard_of_any_more_is_marked_and_told_by_the_server_and_one_that_ended_is_not(
     house: House, receiver: Receiver
 ) -> None:
     from prefect.events.clients import get_events_client
@@ -87,10 +105,8 @@ def test_a_run_that_is_not_heard_of_any_more_is_marked_and_told_and_one_that_end
     from prefect.states import Completed, Running
 
     async def lose(client: Any) -> list[Any]:
-        [held] = await client.read_automations_by_name("gatebench: heartbeat lost")
-        entry = next(entry for entry in read() if entry["name"] == held.name)
-        entry["trigger"]["within"] = timedelta(seconds=10)  # the least that Prefect takes; shipped: 90
-        await client.update_automation(held.id, wanted(entry, None, held))
+        await hasten(client, "gatebench: heartbeat lost")
+        await hasten(client, "gatebench: failed or crashed")
         deployment = await client.read_deployment_by_name("judge/judge")
         runs = [
             await client.create_flow_run_from_deployment(deployment.id, state=Running(), name=name)
@@ -115,7 +131,10 @@ def test_a_run_that_is_not_heard_of_any_more_is_marked_and_told_and_one_that_end
 
     until(lambda: house.ask(states) == ["Crashed", "Measured"], "the silent run was not marked")
     until(lambda: "gatebench: silent crashed" in titles(receiver), "nobody was told")
-    assert "gatebench: measured crashed" not in titles(receiver)
+    message = next(m for _, m in receiver.got if m["title"] == "gatebench: silent crashed")
+    assert "silent (judge) ended as Crashed, without a verdict:\nnot heard of for 90 seconds" in message["message"]
+    assert f"{house.api.removesuffix('/api')}/runs/flow-run/{lost}" in message["message"]
+    assert "gatebench: sweep gone crashed" not in titles(receiver), "told twice"
 
 
 def test_the_server_lets_nobody_in_without_its_password_and_no_other_page_at_all(house: House) -> None:
