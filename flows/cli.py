@@ -87,7 +87,8 @@ def _arrange() -> None:
         part.register(app)
     panels = {name: panel for panel, names in PANELS.items() for name in names.split()}
     order = list(panels)
-    for each in (*app.registered_commands, *app.registered_groups):
+    every: list[CommandInfo | TyperInfo] = [*app.registered_commands, *app.registered_groups]
+    for each in every:
         each.rich_help_panel = panels.get(name_of(each), "Others")
     app.registered_commands.sort(key=lambda each: [*order, name_of(each)].index(name_of(each)))
 
@@ -95,7 +96,7 @@ def _arrange() -> None:
 def name_of(each: CommandInfo | TyperInfo) -> str:
     """Of a command as the user writes it."""
     if isinstance(each, CommandInfo):
-        return each.name or getattr(each.callback, "__name__", "")
+        return str(getattr(each.callback, "__name__", "") if each.name is None else each.name)
     return str(each.name)
 
 
