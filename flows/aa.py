@@ -44,6 +44,7 @@ async def aa(
     runs: int = 6,
     processes: int = 2,
     pause_s: float = 0.0,
+    simulated: int = 400,
     workload: str = "",
     plan: str = "",
     overrides: list[Override] = [],
@@ -56,6 +57,7 @@ async def aa(
         runs: How often the whole is done; at least 3, and the more the surer.
         processes: Sweeps a run, each with worker processes of its own.
         pause_s: Seconds between two runs, so that they meet the machine at different hours.
+        simulated: Quiet nights that are simulated with what was found, for the share of false alarms.
         workload: Parquet file on the worker, or a pinned name, whose sizes are sent; empty is the built-in one.
         plan: Path of a plan on the worker, or a shipped name. Its target of the name given above is measured, and the
             target, sweep and workload above are not used.
@@ -63,7 +65,7 @@ async def aa(
     """
     try:
         chosen = chosen_plan(target, sweep, workload, plan, overrides)
-        need_turns(runs, processes, pause_s, chosen)
+        need_turns(runs, processes, pause_s, simulated, chosen)
     except PlanError as error:
         return Failed(message=str(error), data={"error": str(error), "exit_code": 2})
     turns: list[Turn] = []
@@ -82,7 +84,7 @@ async def aa(
             turns.append(Turn(data["run_id"], run, process))
     say("simulating nights with what was found")
     try:
-        noise = await study(turns, chosen)
+        noise = await study(turns, chosen, simulated)
     except GatebenchError as error:
         return Failed(message=str(error), data={"error": str(error), "exit_code": error.exit_code})
     await acreate_markdown_artifact(noise_markdown(noise), key="gatebench-aa", description=title(noise))
@@ -103,7 +105,7 @@ def chosen_plan(target: TargetForm, sweep: SweepForm, workload: str, plan: str, 
     return chosen.model_copy(update={"slos": ()})
 
 
-def need_turns(runs: int, processes: int, pause_s: float, plan: Plan) -> None:
+def need_turns(runs: int, processes: int, pause_s: float, simulated: int, plan: Plan) -> None:
     """Raises PlanError."""
     if runs < LEAST_RUNS:
         raise PlanError(f"runs: {runs} do not tell how runs differ; at least {LEAST_RUNS}")
@@ -111,5 +113,7 @@ def need_turns(runs: int, processes: int, pause_s: float, plan: Plan) -> None:
         raise PlanError(f"processes: {processes}; at least 1")
     if pause_s < 0:
         raise PlanError(f"pause: {pause_s:g} s; at least 0")
+    if simulated < 1:
+        raise PlanError(f"simulated: {simulated} nights; at least 1")
     if plan.sweep.blocks < 2:
         raise PlanError("sweep.blocks: 1 does not tell how blocks differ; at least 2")

@@ -48,6 +48,9 @@ def aa(
     show: Annotated[
         str | None, typer.Option(metavar="STUDY", help="One that was made before: its id, or last.")
     ] = None,
+    simulated: Annotated[
+        int, typer.Option(metavar="NIGHTS", help="Quiet nights to simulate; the more, the surer.")
+    ] = 400,
     requests: Requests = None,
     concurrency: Levels = None,
     blocks: Blocks = None,
@@ -81,7 +84,7 @@ def aa(
     if from_history is not None:
         from tasks.study import study_history
 
-        return _tell(study_history(from_history, settings), json, quiet, strict)
+        return _tell(study_history(from_history, settings, simulated), json, quiet, strict)
     common.quiet_prefect(settings.home_path)
     from config.forms import SweepForm, TargetForm, filled
     from flows.aa import chosen_plan, need_turns
@@ -99,7 +102,7 @@ def aa(
     waited = seconds(pause)
     pause_s = 0.0 if waited is None else waited
     chosen = chosen_plan(form, sweep, workload, where, overrides)
-    need_turns(runs, processes, pause_s, chosen)
+    need_turns(runs, processes, pause_s, simulated, chosen)
     foretell(chosen, settings, sweep=True, quiet=quiet)
     if not quiet:
         typer.echo(f"and that {runs * processes} times: {runs} runs of {processes}", err=True)
@@ -116,6 +119,7 @@ def aa(
             runs=runs,
             processes=processes,
             pause_s=pause_s,
+            simulated=simulated,
             workload=workload,
             plan=where,
             overrides=overrides,

@@ -23,6 +23,7 @@ from tasks.stats.rules import GateRules
 LEAST_NIGHTS = 5
 MOST_NIGHTS = 200
 SEED = 7
+SIMULATED = 400  # quiet nights; a fifth of them an effect
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +35,7 @@ class Turn:
     process: int
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
-    """Nights that are simulated: quiet ones a share of false alarms, changed ones an effect."""
-
-    quiet: int = 400
-    changed: int = 80
-
-
-MANY = Times()
-
-
-def study_runs(turns: Sequence[Turn], plan: Plan, settings: Settings, times: Times = MANY) -> Noise:
+def study_runs(turns: Sequence[Turn], plan: Plan, settings: Settings, simulated: int = SIMULATED) -> Noise:
     """Reads the rows on disk. Raises NothingMeasured where too few blocks are whole."""
     book = Book(settings.book_path, settings.book_wait_s)
     found: list[tuple[int, int, dict[int, list[Figure]]]] = []
@@ -59,11 +49,11 @@ def study_runs(turns: Sequence[Turn], plan: Plan, settings: Settings, times: Tim
     first = book.run(turns[0].run_id)
     return _noise(
         study, "measured", plan.targets[0].name, [turn.run_id for turn in turns], plan.judge.min_effect, book,
-        first.workload_id or "", first.fingerprint or "", plan.seed, times,
+        first.workload_id or "", first.fingerprint or "", plan.seed, simulated,
     )  # fmt: skip
 
 
-def study_history(name: str, settings: Settings, times: Times = MANY) -> Noise:
+def study_history(name: str, settings: Settings, simulated: int = SIMULATED) -> Noise:
     """`WORKLOAD/TARGET`, the workload by its pinned name or the beginning of its id, or a target alone: the baseline
     nights of its newest segment. Raises UsageError where they are too few."""
     book = Book(settings.book_path, settings.book_wait_s)
@@ -80,7 +70,7 @@ def study_history(name: str, settings: Settings, times: Times = MANY) -> Noise:
         raise UsageError(f"the nights of {segment.target} say too little: {error}") from None
     effect = float(book.run(runs[-1]).plan.get("judge", {}).get("min_effect", GateRules().min_effect))
     return _noise(
-        study, "history", segment.target, runs, effect, book, segment.workload_id, segment.fingerprint, SEED, times,
+        study, "history", segment.target, runs, effect, book, segment.workload_id, segment.fingerprint, SEED, simulated,
     )  # fmt: skip
 
 
@@ -106,12 +96,12 @@ def _noise(
     workload_id: str,
     fingerprint: str,
     seed: int,
-    times: Times,
+    simulated: int,
 ) -> Noise:
     """What the gate would do is simulated here; kept in the book."""
     found = parts(study, target)
     rules, rng = GateRules(min_effect=min_effect), np.random.default_rng(seed)
-    expected = outlook(study, rng=rng, rules=rules, quiet=times.quiet, changed=times.changed)
+    expected = outlook(study, rng=rng, rules=rules, quiet=simulated, changed=max(5, simulated // 5))
     control = parts(study, CONTROL)
     noise = Noise(
         noise_id=f"aa-{runs[-1]}",
@@ -136,5 +126,5 @@ def _noise(
 
 
 @task(name="study", task_run_name="study", **ONCE)
-async def study(turns: list[Turn], plan: Plan) -> Noise:
-    return await asyncio.to_thread(study_runs, turns, plan, Settings())
+async def study(turns: list[Turn], plan: Plan, simulated: int) -> Noise:
+    return await asyncio.to_thread(study_runs, turns, plan, Settings(), simulated)

@@ -255,7 +255,7 @@ def main() -> int:
     for name, rule in ((BENCHER, bencher), ("previous night × 1.1", yesterday)):
         table.line(f"{name}: false alarms", [rule(one, none) for one in found])
         table.line(f"{name}: tail +10 %", [rule(one, tail(0.10)) for one in found])
-    others = [BENCHER, *otava_lines(table, asked.otava_python, seed + 6, count // 4)]
+    others = [BENCHER, *otava_lines(table, asked.otava_python, seed + 6, count // 8)]
     for name in others:
         table.better("with control: false alarms", f"{name}: false alarms", less=True)
         table.better("with control: tail +10 % found the first night", f"{name}: tail +10 %", less=False)

@@ -8,10 +8,10 @@ import pytest
 
 from flows.cli import run
 from storage.errors import UsageError
-from tasks.study import Times, study_history
+from tasks.study import study_history
 from tests.fakes.house import House
 
-FEW = Times(quiet=10, changed=5)
+FEW = 10
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_stored_nights_are_a_study_that_is_kept_and_shown(aa: Said, house: House
 
 @pytest.mark.parametrize("name", ["w1/gw", "w/gw", "gw"], ids=["its id", "the beginning of it", "the target alone"])
 def test_nights_are_named_by_workload_and_target(house: House, name: str) -> None:
-    assert study_history(name, house.settings, Times(quiet=1, changed=1)).target == "gw"
+    assert study_history(name, house.settings, 1).target == "gw"
 
 
 def test_nights_that_are_not_there_are_refused_by_those_that_are(house: House) -> None:
@@ -81,6 +81,7 @@ def test_too_few_nights_are_refused(tmp_path: Path) -> None:
         (("--url", "http://127.0.0.1:1/v1", "--runs", "2"), "2 do not tell how runs differ; at least 3"),
         (("--url", "http://127.0.0.1:1/v1", "--processes", "0"), "processes: 0; at least 1"),
         (("--url", "http://127.0.0.1:1/v1", "--blocks", "1"), "1 does not tell how blocks differ; at least 2"),
+        (("--url", "http://127.0.0.1:1/v1", "--simulated", "0"), "simulated: 0 nights; at least 1"),
         (("--show", "nothing"), "no A/A study 'nothing'; there are aa-2026"),
     ],
 )
