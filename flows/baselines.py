@@ -88,6 +88,7 @@ def facts_of(bundle: Bundle, plan: Plan, workload_id: str, here: str) -> Iterato
 
 def _run(night: Night, bundle: Bundle, plan: Plan, workload_id: str, settings: Settings) -> Run:
     """A night as the book keeps it. Where it was measured is its environment; this machine's plan measures the same."""
+    host = night.machine.get("host")
     environment: dict[str, Any] = {**night.machine, "imported": {"exported_at": bundle.exported_at}}
     return Run(
         run_id=night.run_id,
@@ -99,7 +100,7 @@ def _run(night: Night, bundle: Bundle, plan: Plan, workload_id: str, settings: S
         ended_at=night.ended_at,
         verdict=night.verdict,
         exit_code=0,
-        reason=f"imported; measured on {night.machine.get('host') or 'another machine'}",
+        reason=" from ".join(["imported", *([str(host)] if host else [])]),
         workload_id=workload_id,
         seed=night.seed,
         fingerprint=night.fingerprint,

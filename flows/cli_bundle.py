@@ -1,7 +1,7 @@
 """`gatebench baseline export|import`: the nights that tonight is compared with, for another machine or for CI."""
 
 import getpass
-import sys
+import io
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +9,7 @@ import typer
 
 from flows import cli_common as common
 from flows.cli_common import Home, Json, Quiet
+from flows.cli_export import one_stdout, pour
 from flows.cli_options import Set, plan_path
 
 
@@ -26,19 +27,20 @@ def baseline_export(
 
     Example: `gatebench baseline export --out baseline.json`
     """
+    one_stdout(out, json)
     settings = common.enter(home)
     from storage.disk import give
     from storage.store import Book
 
     found = Book(settings.book_path, settings.book_wait_s).watch.bundle(segments or [], target)
     if out == "-":
-        sys.stdout.write(found.text())
-        return 0
-    give(Path(out), found.text())
+        pour(io.BytesIO(found.text().encode()))
+    else:
+        give(Path(out), found.text())
     parts = [{"target": p.target, "series": p.series, "nights": len(p.nights)} for p in found.parts]
-    path = str(Path(out).resolve())
+    path = None if out == "-" else str(Path(out).resolve())
     common.write_json(json, {"schema": "gatebench.baseline-export/1", "path": path, "parts": parts})
-    if not quiet and json != "-":
+    if path is not None and not quiet and json != "-":
         said = ", ".join(f"{p['target']} {p['series']} ({p['nights']} nights)" for p in parts)
         typer.echo(f"{said} in {path}")
     return 0

@@ -1,10 +1,12 @@
 """`gatebench export`: a stored run for other tools to read."""
 
+import io
+import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,8 +33,9 @@ def export(
         typer.Option("--out", metavar="FILE", help="File to write; - is stdout. Of aiperf: a folder for all loads."),
     ] = "-",
     table: Annotated[
-        str, typer.Option(metavar="WHICH", help="Of parquet and csv: rows, one a request, or estimates.")
-    ] = "rows",
+        str | None,
+        typer.Option(metavar="WHICH", help="Of parquet and csv: rows, one a request (absent), or estimates."),
+    ] = None,
     target: Annotated[str | None, typer.Option(metavar="NAME", help="Of aiperf: this target only.")] = None,
     level: Annotated[int | None, typer.Option(help="Of aiperf: this level only; 0 is the replay or load.")] = None,
     textfile: Annotated[
@@ -53,6 +56,7 @@ def export(
     from tasks.publish import view_of
 
     kind = _kind(to, textfile)
+    _sensible(kind, out, json, textfile, {"--table": table, "--target": target, "--level": level})
     view = view_of(run, settings)
     rows = RunFiles(settings.runs_path, view.run.run_id).samples()
     if textfile is not None:
@@ -60,7 +64,7 @@ def export(
     elif kind == "aiperf":
         written = _aiperf(view, rows, out, target, level)
     elif kind in ("parquet", "csv"):
-        written = _table(view, rows, kind, table, out)
+        written = _table(view, rows, kind, table or "rows", out)
     else:
         from flows.exports import TEXTS
 
@@ -88,6 +92,28 @@ def _kind(to: str | None, textfile: Path | None) -> str:
         said = "export to what?" if to is None else f"--to {to} is no format:"
         raise UsageError(f"{said} give --to with one of {', '.join(FORMATS)}")
     return kind
+
+
+def _sensible(kind: str, out: str, json: str | None, textfile: Path | None, given: dict[str, object]) -> None:
+    """Raises UsageError for options that would do nothing, or that want the same place."""
+    from storage.errors import UsageError
+
+    of = {"--table": ("parquet", "csv"), "--target": ("aiperf",), "--level": ("aiperf",)}
+    for name, kinds in of.items():
+        if given[name] is not None and kind not in kinds:
+            raise UsageError(f"{name} is an option of {' and '.join(kinds)}, not of {kind}; leave it out")
+    if textfile is not None and out != "-":
+        raise UsageError("--textfile names the folder to write to; leave out --out")
+    if textfile is None:
+        one_stdout(out, json)
+
+
+def one_stdout(out: str, json: str | None) -> None:
+    """Raises UsageError where two things would be written to stdout."""
+    from storage.errors import UsageError
+
+    if out == "-" and json == "-":
+        raise UsageError("the export itself goes to stdout; give --out FILE, or --json FILE")
 
 
 def _textfile(view: "RunView", folder: Path) -> Path:
@@ -140,15 +166,24 @@ def _table(view: "RunView", rows: "pl.LazyFrame", kind: str, which: str, out: st
         file = Path(folder) / "table"
         write_table(found, file, kind)
         with file.open("rb") as source:
-            shutil.copyfileobj(source, sys.stdout.buffer)
+            pour(source)
     return []
+
+
+def pour(source: IO[bytes]) -> None:
+    """To stdout, until whoever reads it has enough."""
+    try:
+        shutil.copyfileobj(source, sys.stdout.buffer)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _put(text: str, out: str) -> list[Path]:
     from storage.disk import give
 
     if out == "-":
-        sys.stdout.write(text)
+        pour(io.BytesIO(text.encode()))
         return []
     give(Path(out), text)
     return [Path(out)]

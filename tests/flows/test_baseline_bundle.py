@@ -129,7 +129,7 @@ def test_the_book_says_who_took_which_nights_in_and_why(
     assert [entry.run_id for entry in entries] == there.house.nights
     assert {(e.action, e.who, e.why) for e in entries} == {("accepted", getpass.getuser(), segment.why)}
     night = here.book.run(there.house.nights[0])
-    assert (night.reason, night.plan_name) == ("imported; measured on another machine", "mine")
+    assert (night.reason, night.plan_name) == ("imported", "mine")
     assert run(["show", night.run_id, "--home", str(here.home), "--quiet"]) == 0
 
 
