@@ -123,7 +123,7 @@ def run_json(view: RunView) -> dict[str, Any]:
         return open_json(view, Series(flow))
     if flow == "ceiling":
         return sweep_json(view) | {"schema": "gatebench.ceiling/1"}
-    return {"sweep": sweep_json, "compare": compare_json}.get(flow, night_json)(view)
+    return {"sweep": sweep_json, "aa": sweep_json, "compare": compare_json}.get(flow, night_json)(view)
 
 
 def _head(view: RunView, schema: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def repeat_command(run: Run) -> str:
     if typed:
         return shlex.join(typed) if isinstance(typed, list) else str(typed)
     first = (run.plan.get("targets") or [{}])[0]
-    if run.flow in ("sweep", "ceiling") and run.plan_name == "adhoc" and first.get("url"):
+    if run.flow in ("sweep", "ceiling", "aa") and run.plan_name == "adhoc" and first.get("url"):
         sweep = run.plan.get("sweep") or {}
         parts = ["gatebench", run.flow, "--url", str(first["url"]), "--model", str(first.get("model", ""))]
         if sweep.get("requests"):
