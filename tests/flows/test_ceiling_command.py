@@ -17,11 +17,11 @@ from storage.store import Book
 from tasks.simulator.model import SimConfig
 from tasks.simulator.process import SimulatorProcess
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 COMMAND = [sys.executable, "-m", "flows.cli"]
 # A busy machine must not make a test invalid: what is tested here is not the instrument.
 LIMITS = [f"health.{name}=1e9" for name in ("invalid_loop_lag_p99_ms", "invalid_lag_p99_ms", "invalid_cpu_share")]
-SURE = [word for limit in [*LIMITS, "ceiling.requests=100"] for word in ("--set", limit)]
+SURE = [word for limit in [*LIMITS, "ceiling.requests=80"] for word in ("--set", limit)]
 SMALL = ["--model", "m", "--no-stream", "--duration", "1s", *SURE]
 
 
@@ -41,17 +41,20 @@ def gatebench(env: dict[str, str], *words: str) -> tuple[int, Any, str]:
     return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
 
 
-def test_the_capacity_of_a_simulator_is_found_in_both_loops(env: dict[str, str]) -> None:
+def test_the_capacity_of_a_simulator_is_found_in_both_loops_and_a_sweep_is_widened_as_far_as_allowed(
+    env: dict[str, str],
+) -> None:
     with SimulatorProcess(SimConfig(slots=4, service_ms=50.0)) as simulator:
-        words = ["--url", simulator.url, *SMALL, "--concurrency", "2,8", "--requests", "60", "--blocks", "3"]
-        code, found, err = gatebench(env, "ceiling", *words)
+        words = ["--url", simulator.url, *SMALL, "--concurrency", "1,2", "--requests", "24", "--blocks", "3"]
+        code, found, err = gatebench(env, "ceiling", *words, "--extend-to", "16")
         truth = simulator.stats()["capacity_rps"]
     assert code == 0, err
     assert found["schema"] == "gatebench.ceiling/1"
     assert found["ceiling"]["throughput_rps"]["point"] == pytest.approx(truth, rel=0.1)
     assert found["sustainable_rps"]["point"] == pytest.approx(truth, rel=0.1)
     assert (found["sustainable"]["limited_by"], found["sustainable"]["reached"]) == ("capacity", True)
-    assert [level["concurrency"] for level in found["levels"]] == [2, 8]
+    levels = [level["concurrency"] for level in found["levels"]]
+    assert levels[:4] == [1, 2, 4, 8] and levels[-1] <= 16
     tried = found["rates"]
     assert {rate["sustained"] for rate in tried} == {True, False}
     assert "sustains" in found["headline"] and "kept up" in err
@@ -64,25 +67,13 @@ def test_the_capacity_of_a_simulator_is_found_in_both_loops(env: dict[str, str])
 
 def test_a_quota_is_the_limit_and_a_search_without_a_sweep_begins_where_it_is_told(env: dict[str, str]) -> None:
     with SimulatorProcess(SimConfig(slots=2, service_ms=20.0, queue_limit=1)) as simulator:
-        words = ["--url", simulator.url, *SMALL, "--start", "60", "--max-rate", "400", "--set", "ceiling.most=6"]
+        words = ["--url", simulator.url, *SMALL, "--start", "50", "--max-rate", "400", "--set", "ceiling.most=4"]
         code, found, err = gatebench(env, "ceiling", *words)
     assert code == 0, err
     assert (found["ceiling"], found["levels"]) == (None, [])
-    assert found["rates"][0]["rate_rps"] == pytest.approx(60, rel=0.01)
+    assert found["rates"][0]["rate_rps"] == pytest.approx(50, rel=0.01)
     assert found["sustainable"]["limited_by"] == "quota"
     assert found["sustainable_rps"]["point"] < 110
-
-
-def test_a_sweep_is_widened_where_the_plan_allows_it(env: dict[str, str]) -> None:
-    with SimulatorProcess(SimConfig(slots=4, service_ms=30.0)) as simulator:
-        words = ["--url", simulator.url, "--model", "m", "--no-stream", "--no-control", *SURE]
-        words += ["--concurrency", "1,2", "--requests", "24", "--blocks", "3", "--set", "sweep.extend_to=16"]
-        code, found, err = gatebench(env, "sweep", *words)
-    assert code == 0, err
-    levels = [level["concurrency"] for level in found["levels"]]
-    assert levels[:3] == [1, 2, 4] and levels[-1] in (8, 16)
-    assert found["ceiling"]["reached"]
-    assert found["ceiling"]["throughput_rps"]["point"] == pytest.approx(133, rel=0.15)
 
 
 @pytest.mark.parametrize(
