@@ -126,6 +126,12 @@ def test_a_search_that_cannot_be_made_is_refused(make, part, said):
         make(ceiling=part)
 
 
+def test_a_search_of_a_plan_with_several_targets_wants_one_named(two):
+    assert [target.name for target in two.only_one("direct").targets] == ["direct"]
+    with pytest.raises(PlanError, match=r"several targets \(gw, direct\); choose one with --target NAME"):
+        two.only_one(None)
+
+
 def test_the_search_does_not_move_what_nights_are_compared_by(make):
     assert make().measuring() == make(ceiling={"enabled": True, "most": 3}).measuring()
 
