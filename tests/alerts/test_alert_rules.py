@@ -29,8 +29,9 @@ def test_an_objective_with_nothing_to_judge_it_by_is_told() -> None:
     assert should_alert(ALL, verdict="unchanged", status="completed", slo_results=[result(None)]) == ["slo"]
 
 
-def test_a_cancelled_run_was_somebodys_will() -> None:
-    assert should_alert(ALL, verdict=None, status="cancelled") == []
+def test_whoever_hears_of_a_failed_run_hears_of_a_cancelled_one() -> None:
+    assert should_alert(ALL, verdict=None, status="cancelled") == ["cancelled"]
+    assert should_alert(("regressed", "slo"), verdict=None, status="cancelled") == []
 
 
 def test_the_gravest_kind_comes_first() -> None:
