@@ -53,7 +53,8 @@ def rates_tried(frame: pl.DataFrame, found: Sustained) -> Drawing:
 
 def _room(frame: pl.DataFrame, found: Sustained) -> alt.Scale:
     rates = frame["rate"].to_list()
-    rates += [] if found.rate_rps is None else [found.rate_rps.point]
+    e = found.rate_rps
+    rates += [] if e is None else [end for end in (e.lower, e.point, e.upper) if end is not None]
     low, high = min(rates), max(rates)
     if high / low > 4:
         return alt.Scale(type="log", domain=[low / 1.1, high * 1.1], nice=False)

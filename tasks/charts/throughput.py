@@ -20,7 +20,9 @@ def throughput(frame: pl.DataFrame, ceiling: Ceiling | None, sustained: Sustaine
     rows = rows.with_columns(knee=(pl.col("level") == _knee(ceiling)) & (pl.col("metric") == last))
     base = alt.Chart(rows.drop("metric"), width=WIDTH, height=280)
     x = _x(rows)
-    y = alt.Y("rps:Q", title="requests finished a second", scale=alt.Scale(domain=[0, _top(rows, ceiling) * 1.1]))
+    y = alt.Y(
+        "rps:Q", title="requests finished a second", scale=alt.Scale(domain=[0, _top(rows, ceiling, sustained) * 1.1])
+    )
     tooltip = [
         alt.Tooltip("level:Q", title="concurrent"),
         alt.Tooltip("what:N", title="counted"),
@@ -49,10 +51,13 @@ def concurrency_axis(levels: list[int]) -> alt.X:
     )
 
 
-def _top(frame: pl.DataFrame, ceiling: Ceiling | None) -> float:
-    """The highest thing drawn: a point, the end of an interval or the ceiling."""
+def _top(frame: pl.DataFrame, ceiling: Ceiling | None, sustained: Sustained | None) -> float:
+    """The highest thing drawn: a point, or the end of an interval."""
     drawn = pl.concat([frame["rps"], frame["upper"]])
-    return max(ends(drawn)[1], 0.0 if ceiling is None else ceiling.throughput_rps.point) or 1.0
+    answers = [] if ceiling is None else [ceiling.throughput_rps]
+    answers += [] if sustained is None or sustained.rate_rps is None else [sustained.rate_rps]
+    tops = [e.point if e.upper is None else e.upper for e in answers]
+    return max(ends(drawn)[1], *tops, 0.0) or 1.0
 
 
 def _x(frame: pl.DataFrame) -> alt.X:

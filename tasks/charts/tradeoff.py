@@ -46,7 +46,8 @@ def tradeoff(frame: pl.DataFrame, stat: str, ceiling: Ceiling | None, slos: Sequ
 
 def _right(rows: pl.DataFrame, ceiling: Ceiling | None) -> float:
     drawn = pl.concat([rows["rps"], rows["rps_upper"]])
-    return max(ends(drawn)[1], 0.0 if ceiling is None else ceiling.throughput_rps.point) or 1.0
+    e = None if ceiling is None else ceiling.throughput_rps
+    return max(ends(drawn)[1], 0.0 if e is None else e.point if e.upper is None else e.upper) or 1.0
 
 
 def _objective(slo: Slo) -> list[alt.Chart]:

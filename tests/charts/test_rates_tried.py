@@ -60,6 +60,16 @@ def test_the_answer_its_interval_and_the_objective_are_drawn() -> None:
     assert not [raw for raw in (">rate<", ">p95_ms<", ">word<") if raw in svg]
 
 
+def test_the_whole_interval_lies_on_the_axis() -> None:
+    unsure = replace(FOUND, rate_rps=Estimate(798.0, 700.0, 890.0, 8000, 1))
+    [low, high] = next(
+        layer["encoding"]["x"]["scale"]["domain"]
+        for layer in to_spec(rates_tried(frame_of(unsure), unsure))["layer"]
+        if "shape" in layer.get("encoding", {})
+    )
+    assert low < 700 and high > 890
+
+
 def test_rates_far_apart_stand_on_a_log_axis() -> None:
     wide = replace(FOUND, probes=[tried(1, 10.0), tried(2, 858.0, "capacity")])
     scales = [
