@@ -19,8 +19,6 @@ def test_each_kind_is_told_where_it_is_asked_for() -> None:
     assert should_alert(ALL, verdict="invalid", status="completed") == ["invalid"]
     assert should_alert(ALL, verdict=None, status="failed") == ["failed"]
     assert should_alert(ALL, verdict=None, status="interrupted") == ["failed"]
-    assert should_alert(ALL, verdict=None, status="cancelled") == ["cancelled"]
-    assert should_alert(["regressed"], verdict=None, status="cancelled") == []
     assert should_alert(ALL, verdict="unchanged", status="completed", slo_results=[result(False)]) == ["slo"]
     assert should_alert(("slo",), verdict="regressed", status="completed") == []
 
