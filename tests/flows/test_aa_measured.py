@@ -10,7 +10,7 @@ from tasks.simulator.model import Distribution, SimConfig
 from tasks.simulator.process import SimulatorProcess
 from tests.fakes.command import alone, bare
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 # A busy machine must not make a test invalid: what is tested here is not the instrument.
 LIMITS = [f"health.{name}=1e9" for name in ("invalid_loop_lag_p99_ms", "invalid_lag_p99_ms", "invalid_cpu_share")]
 SURE = [word for limit in LIMITS for word in ("--set", limit)]
