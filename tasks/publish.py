@@ -116,7 +116,12 @@ async def publish(run_id: str) -> None:
     await acreate_table_artifact(estimate_rows(view), key="gatebench-estimates", description="Estimates with intervals")
     if view.run.report is not None:
         link = Path(view.run.report).as_uri()
-        await acreate_link_artifact(link, link_text="The full report (a file on the worker)", key="gatebench-report")
+        await acreate_link_artifact(
+            link,
+            link_text="The full report (a file on the worker)",
+            key="gatebench-report",
+            description="Browsers open no file from here: copy the link into a new tab on the worker's machine",
+        )
     changes = await asyncio.to_thread(Book(settings.book_path, settings.book_wait_s).watch.changes, run_id=run_id)
     for event in events_of(view, changes):
         emit_event(event.name, event.resource, payload=event.payload, id=event.id)

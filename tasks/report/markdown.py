@@ -141,11 +141,14 @@ def _facts(view: RunView) -> str:
 
 def _changes(rows: list[ChangeRow], *, several: bool) -> str:
     cells = [
-        [f"{row.target}: {row.what}" if several else row.what, row.verdict, row.tonight, row.effect, row.by, row.reason]
+        [
+            *(f"{row.target}: {row.what}" if several else row.what, row.tonight, row.effect, row.by),
+            f"{row.verdict}, {row.reason}" if row.reason else row.verdict,
+        ]
         for row in rows[:CHANGES]
     ]
     left = len(rows) - CHANGES
-    table = _table(["number", "verdict", "tonight", "change", "by", "why"], cells)
+    table = _table(["number", "tonight", "change", "by", "verdict"], cells)
     return table if left <= 0 else f"{table}\n\nThe report has {left} more."
 
 

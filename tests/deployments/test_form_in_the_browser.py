@@ -20,9 +20,10 @@ api = pytest.importorskip("playwright.sync_api", reason="playwright is not insta
 pytestmark = [
     pytest.mark.server,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here"),
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(500),
 ]
 PATIENCE_MS = 60_000
+RUN_S = 180.0  # of a run that takes ten seconds on an idle machine
 
 
 def test_a_slip_is_refused_before_there_is_a_run_and_what_is_asked_for_is_measured_and_told(tmp_path: Path) -> None:
@@ -42,7 +43,7 @@ def test_a_slip_is_refused_before_there_is_a_run_and_what_is_asked_for_is_measur
             page.locator("input[type=number]").nth(number).fill(level)
         labelled(page, "Control").locator("[role=switch]").click()
         submit(page)
-        page.get_by_text(re.compile("Validation failed for field 'target.url'")).wait_for()
+        page.get_by_text(re.compile("Validation failed for field 'target.url'")).first.wait_for()
         assert page.url.endswith("/run")
         assert book.runs() == []
 
@@ -56,7 +57,7 @@ def test_a_slip_is_refused_before_there_is_a_run_and_what_is_asked_for_is_measur
         page.get_by_text("Measured", exact=True).first.wait_for()
         page.get_by_text("Artifacts", exact=True).click()
         page.get_by_role("link", name="gatebench-verdict").first.click()
-        page.get_by_text(re.compile("Measured, not judged")).first.wait_for()
+        page.get_by_text(re.compile("requests measured")).first.wait_for()
         pictures = page.locator("img[src^='data:image/png']")
         pictures.nth(2).wait_for()
         assert all(pictures.nth(k).evaluate("picture => picture.naturalWidth > 400") for k in range(3))
@@ -120,7 +121,7 @@ def submit(page: Any) -> None:
 
 def measured(book: Book) -> None:
     """Waits for the only run to end."""
-    deadline = time.monotonic() + PATIENCE_MS / 1e3
+    deadline = time.monotonic() + RUN_S
     while [run.status for run in book.runs()] != ["completed"]:
         assert time.monotonic() < deadline, [(run.status, run.reason) for run in book.runs()]
         time.sleep(0.3)

@@ -26,7 +26,7 @@ def test_the_artifact_says_the_verdict_shows_three_pictures_and_stays_small(view
 def test_the_tables_have_the_change_and_the_levels(view: View) -> None:
     text = render_markdown(view(), charts=False)
     assert (
-        "| p95 latency at 10 concurrent | regressed | 212 ms [201, 224] | +48 % [+41, +56] | +68.8 ms | confirmed |"
+        "| p95 latency at 10 concurrent | 212 ms [201, 224] | +48 % [+41, +56] | +68.8 ms | regressed, confirmed |"
         in text
     )
     assert "| number | 1 concurrent | 10 concurrent |" in text
@@ -50,7 +50,7 @@ def test_what_was_measured_and_where_the_report_lies_come_before_any_table(view:
 def test_many_changes_are_cut_and_counted(view: View) -> None:
     many = [replace(view().verdicts[0], level=level) for level in range(1, 12)]
     text = render_markdown(view(verdicts=many), charts=False)
-    assert text.count("| regressed |") == 8
+    assert text.count("| regressed, confirmed |") == 8
     assert "The report has 3 more." in text
 
 
