@@ -62,7 +62,9 @@ def end_of(flow_run: str, name: str, deployed: bool, said: str, settings: Settin
         failed = failed_words(send(urls, Message(title, clean(said))))
         _say(failed)
         return bool(urls) and not failed
-    return run is not None and run.status in ENDED and _tell(run, settings)
+    if run is None or run.status not in ENDED or (run.status == RunStatus.CANCELLED and not deployed):
+        return False
+    return _tell(run, settings)
 
 
 def _tell(run: Run, settings: Settings) -> bool:

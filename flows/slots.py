@@ -76,12 +76,12 @@ class Slots:
         waited = 0.0
         while not await self._granted():
             if not waited:
-                say(f"waiting for {await self._who()}, which measures the same target; {minutes(wait_s)} at most")
+                who = await self._who()
+                gone = "a run that is gone, whose slot is free within two minutes"
+                whom = gone if who is None else f"{who}, which measures the same target"
+                say(f"waiting for {whom}; {minutes(wait_s)} at most")
             if waited >= wait_s:
-                raise Busy(
-                    f"{await self._who()} still measures the same target ({', '.join(self._names)}) after "
-                    f"{minutes(wait_s)} of waiting; let it end, or give GATEBENCH_RUN_WAIT_S more seconds"
-                )
+                raise Busy(await self._in_vain(wait_s))
             await asyncio.sleep(min(POLL_S, wait_s - waited))
             waited += POLL_S
 
@@ -105,13 +105,25 @@ class Slots:
         self._lock.tell(lease=str(self._lease))
         return True
 
-    async def _who(self) -> str:
-        """The run that holds one of them, by its name."""
+    async def _in_vain(self, wait_s: float) -> str:
+        who, names = await self._who(), ", ".join(self._names)
+        if who is None:
+            return (
+                f"nobody measures the target, and yet its slot ({names}) is taken after {minutes(wait_s)} of waiting; "
+                "`prefect global-concurrency-limit update NAME --active-slots 0` frees it"
+            )
+        return (
+            f"{who} still measures the same target ({names}) after {minutes(wait_s)} of waiting; let it end, or give "
+            "GATEBENCH_RUN_WAIT_S more seconds"
+        )
+
+    async def _who(self) -> str | None:
+        """The run that holds one of them, by its name; None: whoever held it is gone."""
         running = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(ALIVE))))
         for run in await self._client.read_flow_runs(flow_run_filter=running, limit=200):
             if set(self._names) & set(str(run.labels.get(LABEL, "")).split(",")):
                 return f"flow run {run.name!r}"
-        return "a run that is gone, whose slot is free within two minutes,"
+        return None
 
     async def keep(self) -> None:
         """For ever. A server that is away is asked again; a lease that ran out meanwhile is taken anew."""
@@ -130,9 +142,10 @@ class Slots:
             if error.response.status_code < 500:  # it does not know this lease any more
                 await self.give_back()
                 if not await self._granted():
+                    who = await self._who()
                     self._lost = (
-                        f"{await self._who()} took the target ({', '.join(self._names)}) while the Prefect server was "
-                        "away, and both measured it; what was measured is kept, and does not count"
+                        f"{'another run' if who is None else who} took the target ({', '.join(self._names)}) while the "
+                        "Prefect server was away, and both measured it; what was measured is kept, and does not count"
                     )
 
     async def give_back(self) -> None:

@@ -13,7 +13,7 @@ import tasks
 from storage.errors import StorageError, UsageError
 from tasks.again import worth_repeating
 
-ONCE = {"measure", "calibrate", "alert", "delete old samples", "study"}  # of alerts each channel is tried by itself
+ONCE = {"measure", "calibrate", "alert", "forget", "study"}  # of alerts each channel is tried by itself
 
 
 def those_of(package: object, kind: type) -> list:

@@ -184,6 +184,15 @@ async def test_the_second_run_waits_for_the_first_by_its_name_and_gives_up_in_ti
     assert said == ["waiting for flow run 'sweep gw', which measures the same target; 0 s at most"]
 
 
+async def test_a_slot_that_nobody_frees_is_told_with_the_command_that_does(lock):
+    server = Server("bench-a-1")
+    server.held["bench-a-1"] = uuid4()
+    said: list[str] = []
+    with pytest.raises(Busy, match=r"nobody measures the target, .* \(bench-a-1\) .* --active-slots 0` frees it"):
+        await Slots(server, ["bench-a-1"], lock, ME).acquire(said.append, 0)
+    assert said == ["waiting for a run that is gone, whose slot is free within two minutes; 0 s at most"]
+
+
 async def test_what_a_dead_run_of_this_machine_held_is_free_at_once(tmp_path):
     server, dead = Server("bench-a-1"), uuid4()
     server.held["bench-a-1"] = dead
