@@ -40,7 +40,7 @@ enabled = false
 [control]
 service_ms = CONTROL
 """
-SLOW_SHARE = 0.2  # of requests: those beyond p80, so that p50 stays
+SLOW_SHARE = 0.2  # of requests, all of which take the same otherwise: p95 and p99 are among them, p50 is not
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def main() -> int:
         common.quiet_prefect(settings.home_path)
         from tasks.simulator.process import SimulatorProcess
 
-        config = SimConfig(service_ms=asked.service_ms, distribution=Distribution.LOGNORMAL, cv=0.02, slots=0, seed=7)
+        config = SimConfig(service_ms=asked.service_ms, distribution=Distribution.CONSTANT, slots=0, seed=7)
         with SimulatorProcess(config) as simulator, common.prefect_at_hand():
             plan = Path(folder) / "nights.toml"
             text = PLAN.replace("URL", simulator.url).replace("CONTROL", f"{asked.service_ms / 4:g}")
