@@ -101,16 +101,17 @@ def throughput_figure(view: RunView, target: str, index: int) -> list[Figure]:
 
 
 def tradeoff_figure(view: RunView, target: str, index: int) -> list[Figure]:
-    """Latency against throughput, of the statistic that an objective of the plan names, else p95."""
+    """Latency against throughput, of the statistic that an objective of the plan names, else p95, or what there is."""
     slos = [
         r.slo for r in view.slo_results if r.target == target and r.slo.quantity == "latency" and r.slo.stat in STATS
     ]
     held = [slo for one in view.sustained if one.target == target for slo in one.objectives]
     slos += [slo for slo in held if slo.quantity == "latency" and slo.stat in STATS]
-    stat = slos[0].stat if slos else "p95"
-    frame = frames.traded(view, target, stat)
-    if frame.height < 2:
+    asked = [*(slo.stat for slo in slos), "p95", "p50"]  # of few requests a block has no p95
+    drawn = [(stat, frame) for stat in asked if (frame := frames.traded(view, target, stat)).height > 1]
+    if not drawn:
         return []
+    stat, frame = drawn[0]
     ceiling = next((c for c in view.ceilings if c.target == target), None)
     mine = list({slo.text: slo for slo in slos if slo.stat == stat}.values())
     note = "Each point is a level, named by its concurrency; a ring marks the knee. Up is slower, right is more."

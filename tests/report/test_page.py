@@ -89,6 +89,11 @@ def test_streams_have_a_figure_of_their_own(view: View) -> None:
     assert "streams-0" in specs(page)
 
 
+def test_what_throughput_costs_is_drawn_in_the_median_where_there_is_no_p95(view: View) -> None:
+    few = [cell for cell in view().cells if cell.metric not in ("latency_p95", "latency_p99")]
+    assert "At most 80.0/s, at 10 concurrent, with p50 latency at 110 ms" in render_html(view(cells=few), None)
+
+
 def test_targets_that_were_not_compared_stand_beside_each_other_too(view: View) -> None:
     both = [*view().cells, *(replace(cell, target="new") for cell in view().cells)]
     page = render_html(view(cells=both), None)
