@@ -44,6 +44,7 @@ class Tools:
     litellm: Path | None = None
     envoy: Path | None = None
     ferro: Path | None = None
+    patience_s: int = 60  # that a gateway has with its upstream, where it can be told
 
 
 Start = Callable[[Tools, str, Path], contextlib.AbstractContextManager[Gateway]]
@@ -70,7 +71,7 @@ http {{
   upstream there {{ server {there}; keepalive 128; }}
   server {{ listen 127.0.0.1:{port} backlog=1024;
     location / {{ proxy_pass http://there; proxy_http_version 1.1; proxy_set_header Connection "";
-                  proxy_buffering off; proxy_read_timeout 5s; }} }}
+                  proxy_buffering off; proxy_read_timeout {tools.patience_s}s; }} }}
 }}
 """,
         encoding="utf-8",
@@ -87,13 +88,13 @@ def _envoy(tools: Tools, upstream: str, folder: Path) -> Iterator[Gateway]:
     host, _, there = upstream.removeprefix("http://").removesuffix("/v1").partition(":")
     file = folder / "envoy.json"
     folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(_envoy_config(port, host, int(there), log)), encoding="utf-8")
+    file.write_text(json.dumps(_envoy_config(port, host, int(there), log, tools.patience_s)), encoding="utf-8")
     words = [str(binary), "-c", str(file), "--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
     with running(words, f"http://127.0.0.1:{port}/", folder, "envoy"):
         yield Gateway("Envoy", _number(said([str(binary), "--version"])), f"http://127.0.0.1:{port}/v1", log=log)
 
 
-def _envoy_config(port: int, host: str, there: int, log: Path) -> dict[str, Any]:
+def _envoy_config(port: int, host: str, there: int, log: Path, patience_s: int) -> dict[str, Any]:
     def at(address: str, number: int) -> dict[str, Any]:
         return {"socket_address": {"address": address, "port_value": number}}
 
@@ -106,7 +107,7 @@ def _envoy_config(port: int, host: str, there: int, log: Path) -> dict[str, Any]
     }  # fmt: skip
     access = {"@type": f"{kind}.access_loggers.file.v3.FileAccessLog", "path": str(log),
               "log_format": {"json_format": fields}}  # fmt: skip
-    route = {"cluster": "there", "timeout": "0s", "idle_timeout": "5s"}
+    route = {"cluster": "there", "timeout": "0s", "idle_timeout": f"{patience_s}s"}
     manager = {
         "@type": f"{kind}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "in",
@@ -193,7 +194,7 @@ def _litellm(tools: Tools, upstream: str, folder: Path) -> Iterator[Gateway]:
         config = {
             "model_list": [{"model_name": MODEL, "litellm_params": served}],
             "litellm_settings": {"callbacks": ["generic_api"], "num_retries": 0, "telemetry": False,
-                                 "request_timeout": 5},
+                                 "request_timeout": tools.patience_s},
             "router_settings": {"num_retries": 0, "disable_cooldowns": True},
             "general_settings": {"master_key": f"os.environ/{LITELLM_KEY}"},
         }  # fmt: skip

@@ -64,7 +64,7 @@ def _digits(value: float) -> str:
 def _added(one: Added | None) -> str:
     if one is None or one.by_ms is None:
         return "–"
-    sign = "+" if one.by_ms >= 0 else "−"
+    sign = "" if _digits(abs(one.by_ms)) == "0.00" else "+" if one.by_ms > 0 else "−"
     head = f"{sign}{_digits(abs(one.by_ms))} ms"
     if one.lower_ms is None or one.upper_ms is None:
         return head

@@ -4,7 +4,7 @@ upstream's faults behind it."""
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -225,9 +225,10 @@ def faults(bench: Bench, requests: int) -> list[Faulty]:
     """Half of the upstream's answers go wrong; what the client of each gateway is told of it."""
     bench.begin("faults")
     found: list[Faulty] = []
+    hasty = replace(bench.tools, patience_s=5)  # a gateway gives up before its client does, if it ever does
     with (
         SimulatorProcess(SimConfig(slots=0, service_ms=SERVICE_MS)) as upstream,
-        started(bench.names, bench.tools, upstream.url, bench.folder / "faults") as gateways,
+        started(bench.names, hasty, upstream.url, bench.folder / "faults") as gateways,
     ):
         warm(gateways)
         file = plan(bench.folder / "faults" / "plan.toml", "faults", gateways, upstream.url)
