@@ -219,7 +219,9 @@ class _Night:
         if self.legs.stopped() is None:
             kept = await remember(self.run_id, found, judged)
             if kept.entered:
-                say(f"entered the baseline, which now holds {judged.history_n + 1} nights")
+                parts = [f"{s.target} {s.series}" for s in found if s.segment_id in kept.entered]
+                only = "" if len(parts) == len(found) else f" ({', '.join(parts)} only)"
+                say(f"entered the baseline{only}, which now holds {judged.history_n + 1} nights")
             for change in kept.changes:
                 say(change_words(change))
         return judged
