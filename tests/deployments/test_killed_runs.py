@@ -189,21 +189,16 @@ def test_retried_it_goes_on_at_the_next_leg_and_asks_nothing_twice(house: House,
     assert house.slots() == 0
 
 
-def test_a_night_outlives_its_worker(house: House) -> None:
+def test_a_night_outlives_its_worker_and_its_server(house: House) -> None:
     flow_run, run_id = house.night()
     kill(house.worker.pid)
-    house.ended(run_id, "completed")
-    assert house.prefect.ended(flow_run).type.value == "COMPLETED"
-    house.worker = house.prefect.work()
-
-
-def test_a_night_outlives_its_server(house: House) -> None:
-    flow_run, run_id = house.night()
     kill(house.server.pid)
     time.sleep(2)
     house.server = house.prefect.serve()
     house.ended(run_id, "completed")
     assert house.prefect.ended(flow_run).type.value == "COMPLETED"
+    assert house.baseline() == [run_id]
+    house.worker = house.prefect.work()
 
 
 def test_a_night_that_is_cancelled_is_marked_and_told_and_can_go_on(house: House) -> None:
