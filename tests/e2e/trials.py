@@ -1,9 +1,11 @@
 """The trials: what each gateway adds, how much it can take, whether its own log can be replayed, and what becomes of an
 upstream's faults behind it."""
 
+import contextlib
 import os
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -221,7 +223,27 @@ def _until_quiet(log: Path, seconds: float = 30.0) -> None:
         time.sleep(0.5)
 
 
-def faults(bench: Bench, requests: int) -> list[Faulty]:
+@contextlib.contextmanager
+def _once_it_runs(runs: Path, then: Callable[[], object]) -> Iterator[None]:
+    """`then` as soon as a new run has begun: the questions that are asked before it must be answered."""
+    before, stop = set(runs.glob("*/run.json")), threading.Event()
+
+    def follow() -> None:
+        while not stop.wait(0.05):
+            if set(runs.glob("*/run.json")) - before:
+                then()
+                return
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def faults(bench: Bench, requests: int, wanted: Mapping[str, str] = FAULTS) -> list[Faulty]:
     """Half of the upstream's answers go wrong; what the client of each gateway is told of it."""
     bench.begin("faults")
     found: list[Faulty] = []
@@ -233,11 +255,13 @@ def faults(bench: Bench, requests: int) -> list[Faulty]:
         warm(gateways)
         file = plan(bench.folder / "faults" / "plan.toml", "faults", gateways, upstream.url)
         limits = ["--set", "timeouts.first_byte_s=8", "--set", "timeouts.idle_s=8"]
-        for name, fault in FAULTS.items():
+        for name, fault in wanted.items():
             kind, _, rest = fault.partition(":")
-            upstream.configure(faults=[f"{kind}:share={FAULTY}" + (f",{rest}" if rest else "")])
-            words = _sized(Sizes(requests, (4,), 2), True)
-            answer = bench.product("compare", "--plan", file, *words, *limits, "--set", "judge.confirm=false")
+            text = f"{kind}:share={FAULTY}" + (f",{rest}" if rest else "")
+            words = ["compare", "--plan", file, *_sized(Sizes(requests, (4,), 2), True), *limits]
+            with _once_it_runs(bench.product.home / "runs", lambda text=text: upstream.configure(faults=[text])):
+                answer = bench.product(*words, "--set", "judge.confirm=false")
+            upstream.configure(faults=[])
             found += list(_told(answer, name))
     return found
 
