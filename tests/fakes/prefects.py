@@ -38,7 +38,8 @@ class Prefect:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "GATEBENCH_"))}
         ours = environment(home, self.port)
         self.env = {**kept, **{k: v for k, v in ours.items() if k.startswith(("PREFECT_", "GATEBENCH_", "PYTHON"))}}
-        self.env |= {"DO_NOT_TRACK": "1", **settings}
+        # What the worker says is looked at; a command that ran in this process may have put its own silence here.
+        self.env |= {"DO_NOT_TRACK": "1", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO", **settings}
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def start(self, *words: str, **settings: str) -> "subprocess.Popen[bytes]":

@@ -142,7 +142,7 @@ async def test_what_comes_after_the_last_request_is_no_part_of_it():
     await asyncio.sleep(0.02)
     found = probe.stop()
     assert 0 < found.cpu_s <= cpu
-    assert 0.02 <= found.wall_s <= wall
+    assert 0 < found.wall_s <= wall
     assert found.loop_lags.largest <= wall * 1e9
 
 
