@@ -13,7 +13,7 @@ quickstart: $(VENV)/.run ## Set up, and show the product in a few minutes, offli
 	$(BIN)/gatebench quickstart
 
 test: $(VENV)/.dev ## Set up, and run the tests
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 coverage: $(VENV)/.dev ## Which lines of the instrument no test runs; fails below 95 %
 	$(BIN)/coverage erase
