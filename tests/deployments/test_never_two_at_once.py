@@ -88,6 +88,5 @@ def test_on_one_machine_the_second_waits_until_the_first_is_dead_and_finds_its_s
     said = "".join(lines) + second.communicate(timeout=300)[1]
     assert second.returncode in MEASURED, said
     assert f"waiting for sweep adhoc ({run}, process {first.pid}, since " in said
-    assert said.count("waiting") == 1
     assert f"run {run} was interrupted; its rows are kept: gatebench show {run}" in said
     assert list(prefect.taken().values()) == [0]

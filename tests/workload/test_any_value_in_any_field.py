@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tasks.workload.capture import capture
@@ -49,7 +49,9 @@ def test_a_line_of_junk_anywhere_stops_nothing(name, junk, at, tmp_path):
     sample = SAMPLES[name]
     lines = sample.render([sample.record] * 3).split(b"\n")
     junk = junk.replace(b"\n", b" ").replace(b"\r", b" ")
-    lines.insert(max(at, lines[0].count(b",") >= 2 and b"{" not in lines[0] and b'"' not in lines[0]), junk)
+    table = lines[0].count(b",") >= 2 and b"{" not in lines[0] and b'"' not in lines[0]
+    assume(not (table and junk.lstrip().startswith(b"{")))  # a table with an object in its first lines is JSON lines
+    lines.insert(max(at, table), junk)
     path = tmp_path / "log"
     path.write_bytes(b"\n".join(lines))
     captured = capture([path], format=sample.format)
