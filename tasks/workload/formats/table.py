@@ -45,7 +45,7 @@ def records(lines: Iterable[Line]) -> Iterator[Record | Drop]:
         yield from of_json_lines(everything)
     elif said[0] in DOCUMENT_STARTS and not _is_object(said[1] if len(said) > 1 else b""):
         yield from _document(everything)
-    elif said[0][:1] in (b"{", b"[") or any(_is_object(line) for line in said):
+    elif said[0][:1] in (b"{", b"[") or 2 * sum(_is_object(line) for line in said) >= len(said):
         yield from of_json_lines(everything)
     else:
         yield from _of_csv(everything)
