@@ -37,6 +37,7 @@ def test_a_console_whose_reader_is_gone_says_no_more_and_ends_nobody(tmp_path: P
         console.print("into nothing")
         pipe.flush()
         console.print("and on")
+        assert console.quiet
 
 
 def test_the_consoles_of_prefect_outlive_their_readers() -> None:
