@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 COMMAND = [sys.executable, "-m", "flows.cli"]
+UMASK = 0o022  # of a user's shell; ours may be that of a flow that ran in this process (`keep_private`)
 DRIVER = """
 import json, os, sys, tempfile
 from flows.cli import run
@@ -81,6 +82,7 @@ def commands(env: Mapping[str, str], folder: Path) -> Iterator[Commands]:
         text=True,
         env=dict(env),
         cwd=folder,
+        umask=UMASK,
     )
     try:
         yield Commands(process)
@@ -92,7 +94,7 @@ def commands(env: Mapping[str, str], folder: Path) -> Iterator[Commands]:
 def alone(env: Mapping[str, str], folder: Path, *args: str | Path) -> Done:
     """The same in a process of its own."""
     words = [*COMMAND, *map(str, args)]
-    done = subprocess.run(words, capture_output=True, text=True, env=dict(env), cwd=folder, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, env=dict(env), cwd=folder, umask=UMASK, check=False)
     return Done(done.returncode, done.stdout, done.stderr)
 
 

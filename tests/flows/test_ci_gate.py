@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from storage.disk import make_folder
 from storage.records import SAMPLE_COLUMNS
 from tasks.simulator.model import Distribution, SimConfig
 from tasks.simulator.process import SimulatorProcess
-from tests.fakes.command import Commands, Done, bare, commands
+from tests.fakes.command import UMASK, Commands, Done, bare, commands
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
 PAGE = (Path(__file__).parents[2] / "docs" / "ci-gate.md").read_text(encoding="utf-8")
@@ -35,8 +34,6 @@ LIMITS = [f"health.{name}=1e9" for name in ("invalid_loop_lag_p99_ms", "invalid_
 SURE = ["--no-stream", *(word for limit in LIMITS for word in ("--set", limit))]  # and quicker
 
 
-UMASK = os.umask(0o022)
-os.umask(UMASK)
 FEWER = {"500": "200"}  # requests: enough to tell 30 ms from 90
 
 
