@@ -42,7 +42,10 @@ class Forecast:
 def forecast(
     plan: Plan, workload: pl.DataFrame, *, sweep: bool, replay: bool, load: Load | None = None, ceiling: bool = False
 ) -> Forecast:
-    """`workload` has the columns of an arrival. A confirm, should there be one, comes on top."""
+    """`workload` has the columns of an arrival. A confirm, should there be one, comes on top. Raises UsageError where
+    sessions are to be kept of a workload that knows none."""
+    if (replay and plan.replay.sessions) or (load is not None and load.sessions):
+        _know_sessions(workload)
     count = workload.height
     known = workload["duration_ns"].drop_nulls()
     median = known.median()
@@ -163,10 +166,16 @@ def _on_top(replay: Replay, seconds: float, latency_s: float) -> int:
     return 0 if stress.concurrency is None else math.ceil(stress.concurrency * (lasts / latency_s + (lasts > 0)))
 
 
+def _know_sessions(workload: pl.DataFrame) -> None:
+    if "session" not in workload.columns or workload["session"].null_count() == workload.height:
+        raise UsageError(
+            "the workload knows no sessions, so none can be kept: capture it with --privacy structure, or send without "
+            "--sessions (in a plan: sessions = false)"
+        )
+
+
 def _turns(workload: pl.DataFrame) -> float:
     """Mean requests of a session; a request without one is a session by itself."""
-    if "session" not in workload.columns or not workload.height:
-        return 1.0
     sessions = workload["session"]
     return workload.height / (sessions.drop_nulls().n_unique() + sessions.null_count())
 

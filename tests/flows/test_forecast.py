@@ -61,6 +61,17 @@ def test_a_ramp_and_steps_send_what_is_under_their_curve(make):
     assert cost(rate_rps=10, duration_s=6, sessions=True).requests == 99  # 60 and 6 sessions of 1.5 turns
 
 
+@pytest.mark.parametrize("workload", [TRAFFIC, TRAFFIC.with_columns(session=pl.lit(None, pl.String))])
+def test_sessions_of_a_workload_that_knows_none_are_refused_before_anything_is_sent(make, workload):
+    for plan, asked in [
+        (make(replay={"sessions": True}), {"replay": True}),
+        (make(), {"replay": False, "load": Load(rate_rps=10, duration_s=6, sessions=True)}),
+    ]:
+        with pytest.raises(UsageError, match="knows no sessions"):
+            forecast(plan, workload, sweep=False, **asked)
+    forecast(make(replay={"sessions": True}), workload, sweep=True, replay=False)  # a sweep keeps none
+
+
 @pytest.mark.parametrize(
     ("replay", "requests", "seconds"),
     [
