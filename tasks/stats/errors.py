@@ -3,9 +3,9 @@
 import math
 
 import numpy as np
-from scipy.stats import betabinom
 
 from storage.records import Verdict, Word
+from tasks.stats.mid_p import beta_binomial
 from tasks.stats.nights import ERRORS, Cell
 from tasks.stats.rules import GateRules
 
@@ -52,8 +52,5 @@ def _moments(rates: np.ndarray, sizes: np.ndarray, rules: GateRules) -> tuple[fl
 
 def _upper_mid_p(rate: float, n: float, usual: float, rho: float) -> float:
     """P(K > k) + P(K = k)/2 for K beta-binomial with mean n·usual and correlation rho."""
-    size = round(n)
-    k = round(rate * size)
-    total = (1 - rho) / rho
-    law = betabinom(size, usual * total, (1 - usual) * total)
-    return float(law.sf(k) + law.pmf(k) / 2)
+    size, total = round(n), (1 - rho) / rho
+    return beta_binomial(round(rate * size), size, usual * total, (1 - usual) * total)

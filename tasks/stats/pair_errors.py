@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import betabinom, binom
 
 from storage.records import CONTROL, Comparison, Leg, Series, Word
+from tasks.stats.mid_p import beta_binomial, binomial
 from tasks.stats.pair_gate import CANDIDATE, NOT_CONFIRMED, OVERHEAD
 from tasks.stats.pair_rules import PairRules
 
@@ -73,12 +73,10 @@ def upper_mid_p(baseline: Counts, candidate: Counts, rules: PairRules) -> float:
     part = candidate.measured / (baseline.measured + candidate.measured)
     wider = spread(baseline, candidate, rules)
     if total == 1 or wider <= 1:
-        law = binom(total, part)
-    else:
-        rho = min(0.9, (wider - 1) / (total - 1))
-        width = (1 - rho) / rho
-        law = betabinom(total, part * width, (1 - part) * width)
-    return float(law.sf(k) + law.pmf(k) / 2)
+        return binomial(k, total, part)
+    rho = min(0.9, (wider - 1) / (total - 1))
+    width = (1 - rho) / rho
+    return beta_binomial(k, total, part * width, (1 - part) * width)
 
 
 def spread(baseline: Counts, candidate: Counts, rules: PairRules) -> float:
