@@ -1,6 +1,5 @@
 """Figures on a page that opens offline: their specs as data, Vega once, and the numbers behind each as a table."""
 
-import functools
 import json
 import math
 from collections.abc import Sequence
@@ -9,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import vl_convert as vlc
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from tasks.charts.theme import Drawing, finding, to_spec
+from tasks.report import vega
 
 HERE = Path(__file__).parent
 TABLE_ROWS = 400  # a table behind a chart is for reading; the rows themselves are in the sample log
@@ -47,7 +46,7 @@ def shown(drawn: Sequence[Figure]) -> dict[str, Any]:
     return {
         "figures": [{"name": f.name, "title": f.title, "note": f.note, "table": _table(f.table)} for f in drawn],
         "specs": embedded({figure.name: to_spec(figure.chart, title=False) for figure in drawn}),
-        "vega": _vega(),
+        "vega": vega.script(vega.folder()),
     }
 
 
@@ -79,9 +78,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     return value
-
-
-@functools.cache
-def _vega() -> Markup:
-    """Vega, Vega-Lite and their embedding as one script, from the installed package: about 0.9 MB, no request."""
-    return Markup(vlc.javascript_bundle("window.vegaEmbed = vegaEmbed;"))  # noqa: S704 - our own dependency, not data
