@@ -116,8 +116,8 @@ class Target(Part):
 
     @property
     def api_key(self) -> SecretStr | None:
-        """The key itself: read when a request is built, kept nowhere."""
-        key = os.environ.get(self.api_key_env)
+        """The key itself: read when a request is built, kept nowhere. A line break at its end is none of it."""
+        key = os.environ.get(self.api_key_env, "").strip()
         return SecretStr(key) if key else None
 
 

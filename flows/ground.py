@@ -8,7 +8,7 @@ import httpx
 from config.plan import Plan, Target
 from config.settings import Settings
 from flows.keys import fetch_key
-from storage.errors import HostNotAllowed, TargetError
+from storage.errors import HostNotAllowed, TargetError, UsageError
 from storage.records import Failure
 from tasks.charts.words import plain
 from tasks.load.dial import failure_of
@@ -66,7 +66,8 @@ async def probe(target: Target, stream: bool, timeout_s: float) -> dict[str, str
 
 
 async def ask(target: Target, content: str, timeout_s: float, *, stream: bool = False) -> httpx.Response:
-    """One chat completion of one token. Raises TargetError where nothing answers."""
+    """One chat completion of one token. Raises TargetError where nothing answers, UsageError before a header that HTTP
+    cannot carry."""
     body = {
         **target.extra_body,
         "model": target.model,
@@ -77,6 +78,7 @@ async def ask(target: Target, content: str, timeout_s: float, *, stream: bool = 
     headers = dict(target.headers)
     if target.api_key is not None:
         headers["Authorization"] = f"Bearer {target.api_key.get_secret_value()}"
+    _need_plain(headers, target)
     try:
         limits = httpx.Timeout(timeout_s, connect=10)
         way = httpx_transport(target.transport, target.url)
@@ -92,6 +94,14 @@ async def ask(target: Target, content: str, timeout_s: float, *, stream: bool = 
             f"nothing answers at {target.url} ({type(error).__name__}: {str(error)[:120] or 'no reply'}); "
             "is the gateway up, and is the URL its base URL, ending in /v1?"
         ) from None
+
+
+def _need_plain(headers: dict[str, str], target: Target) -> None:
+    """Raises UsageError. What libraries say of such a header holds it whole, and would be logged with the key."""
+    for name, value in headers.items():
+        if not (value.isascii() and value.isprintable()):
+            what = f"the key in {target.api_key_env}" if name == "Authorization" else f"header {name} of {target.name}"
+            raise UsageError(f"{what} has a character that HTTP cannot carry; write it in plain ASCII, on one line")
 
 
 def alive(pid: int) -> bool:

@@ -11,11 +11,12 @@ from prefect.tasks import exponential_backoff
 from storage.errors import NothingMeasured, UsageError
 
 LONGEST_S = 6 * 3600  # of a flow, and so of its longest leg
+MISTAKES = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError)  # ours, or a plugin's
 
 
 def worth_repeating(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
-    """A file that is wrong will be wrong again: only what may be different in a moment is tried again."""
-    return not isinstance(state.data, UsageError | NothingMeasured)
+    """A file that is wrong will be wrong again, and so will code: only what may be different in a moment is tried."""
+    return not isinstance(state.data, (UsageError, NothingMeasured, *MISTAKES))
 
 
 _KEPT = {"cache_policy": NO_CACHE, "persist_result": False}

@@ -43,7 +43,7 @@ def capture_to(
         sources,
         format=format,
         privacy=privacy,
-        salt=salt.encode() if salt else None,
+        salt=salt.encode(errors="surrogateescape") if salt else None,
         mapping=mapping,
         spread_seed=spread_seed,
     )

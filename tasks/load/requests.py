@@ -146,7 +146,7 @@ def _head(target: TargetSpec) -> tuple[Origin, bytes]:
     headers = {"Host": url.netloc.decode("ascii"), "User-Agent": "gatebench", "Accept": "*/*"}
     headers |= target.headers
     headers["Content-Type"] = "application/json"
-    key = os.environ.get(target.api_key_env)
+    key = os.environ.get(target.api_key_env, "").strip()
     if key:
         headers["Authorization"] = f"Bearer {key}"
     lines = [f"POST {path} HTTP/1.1"] + [f"{name}: {_clean(name, value)}" for name, value in headers.items()]

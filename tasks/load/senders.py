@@ -33,8 +33,10 @@ def httpx_transport(transport: str, url: str) -> httpx.AsyncHTTPTransport:
     proxy = _proxy(httpx.URL(url))
     try:
         return httpx.AsyncHTTPTransport(verify=authorities(), http2=True, limits=unlimited, proxy=proxy)
-    except (ValueError, ImportError) as error:
-        raise UsageError(f"the proxy {proxy} of the environment cannot be used: {error}") from None
+    except ImportError as error:
+        raise UsageError(f"the proxy of the environment cannot be used: {error}") from None
+    except (ValueError, httpx.InvalidURL):  # its address may hold a password, and so may what is said of it
+        raise UsageError("the proxy of the environment is no address like http://host:3128; see HTTPS_PROXY") from None
 
 
 def _proxy(url: httpx.URL) -> str | None:

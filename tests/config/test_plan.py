@@ -118,7 +118,7 @@ def test_a_target_with_a_secret_a_strange_name_or_no_url_is_refused(change, said
 
 
 def test_the_key_is_read_from_the_named_variable_and_is_in_no_dump(monkeypatch):
-    monkeypatch.setenv("GATEBENCH_KEY_TEAM", "sk-very-secret")
+    monkeypatch.setenv("GATEBENCH_KEY_TEAM", "sk-very-secret\n")  # as of a file
     target = Target(**TARGET, api_key_env="GATEBENCH_KEY_TEAM")
     assert target.api_key is not None
     assert target.api_key.get_secret_value() == "sk-very-secret"

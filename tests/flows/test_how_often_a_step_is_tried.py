@@ -55,7 +55,15 @@ def test_a_flow_is_not_repeated_and_has_its_time(flow):
     assert 0 < flow.timeout_seconds <= (24 if flow.name == "aa" else 6) * 3600
 
 
-@pytest.mark.parametrize(("error", "again"), [(StorageError("full"), True), (UsageError("no such format"), False)])
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (StorageError("full"), True),
+        (OSError("away"), True),
+        (UsageError("no such format"), False),
+        (KeyError(0), False),
+    ],
+)
 def test_what_is_wrong_for_good_is_not_tried_again(error, again):
     state = Failed(data=error)
     assert worth_repeating(None, None, state) is again

@@ -212,7 +212,9 @@ async def test_the_wire_goes_to_the_server_itself(environment):
     assert (b"".join(exchange.body), proxy.requests) == (b"itself", [])
 
 
-def test_a_proxy_that_cannot_be_one_is_an_error_of_usage(environment):
-    environment("http_proxy", "gopher://nowhere")
-    with pytest.raises(UsageError, match="the proxy gopher://nowhere of the environment cannot be used"):
+@pytest.mark.parametrize("proxy", ["gopher://me:secret@nowhere", "http://me:se/cret@nowhere"])
+def test_a_proxy_that_cannot_be_one_is_an_error_of_usage_that_keeps_its_password(environment, proxy):
+    environment("http_proxy", proxy)
+    with pytest.raises(UsageError, match="the proxy of the environment is no address like http://") as refused:
         make_sender("httpx", "http://gateway.invalid/v1", LIMITS)
+    assert "cret" not in repr(refused.value)

@@ -171,7 +171,7 @@ def test_a_request_asks_for_what_its_arrival_had(leg_spec):
 
 
 def test_a_targets_own_wishes_go_into_every_request(leg_spec, monkeypatch):
-    monkeypatch.setenv("GATEBENCH_KEY_X", "sk-1")
+    monkeypatch.setenv("GATEBENCH_KEY_X", "sk-1\r\n")
     base = leg_spec(
         "https://gw.example/openai",
         models={"m": "served"},
