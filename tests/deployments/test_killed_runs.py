@@ -20,6 +20,7 @@ from storage.records import Run
 from storage.store import Book
 from tasks.simulator.model import SimConfig
 from tasks.simulator.process import SimulatorProcess
+from tests.fakes.history import laid_out
 from tests.fakes.prefects import Prefect, flows_of, kill, until
 from tests.fakes.receivers import Receiver
 
@@ -131,7 +132,7 @@ def target() -> Iterator[SimulatorProcess]:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory, target: SimulatorProcess) -> Iterator[House]:
-    home = tmp_path_factory.mktemp("killed")
+    home = laid_out(tmp_path_factory.mktemp("killed"), tmp_path_factory)
     one = House(home, urlsplit(target.url).port)
     plan = home / "gw.toml"
     plan.write_text(PLAN.format(url=target.url))

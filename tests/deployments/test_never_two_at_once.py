@@ -10,6 +10,7 @@ import pytest
 
 from tasks.simulator.model import SimConfig
 from tasks.simulator.process import SimulatorProcess
+from tests.fakes.history import laid_out
 from tests.fakes.prefects import Prefect, until
 
 MEASURED = {0, 12}  # 12: other tests kept this machine too busy to trust the numbers
@@ -18,7 +19,7 @@ pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
 
 @pytest.fixture(scope="module")
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
-    one = Prefect(tmp_path_factory.mktemp("server"), GATEBENCH_FLUSH_S="0.2")
+    one = Prefect(laid_out(tmp_path_factory.mktemp("server"), tmp_path_factory), GATEBENCH_FLUSH_S="0.2")
     try:
         one.serve()
         yield one

@@ -15,6 +15,7 @@ from deployments.automations import NO_NIGHT, read, wanted
 from flows.aftermath import TOLD
 from tasks.simulator.model import SimConfig
 from tasks.simulator.process import SimulatorProcess
+from tests.fakes.history import laid_out
 from tests.fakes.prefect_house import House, until, up
 from tests.fakes.receivers import Receiver
 
@@ -32,7 +33,9 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[House]:
     env = {"GATEBENCH_ALERT_URLS": receiver.url()}
-    with up(tmp_path_factory.mktemp("watched"), "--no-night-after", str(SECONDS / 3600), env=env) as house:
+    place = tmp_path_factory.mktemp("watched")
+    laid_out(place / "home", tmp_path_factory)
+    with up(place, "--no-night-after", str(SECONDS / 3600), env=env) as house:
         yield house
 
 

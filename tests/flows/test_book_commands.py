@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local import HARDENED, server, unused_port
-from storage.disk import make_folder
 from storage.records import Verdict
 from storage.store import Book
 from tasks.simulator.model import SimConfig
 from tasks.simulator.process import SimulatorProcess
 from tests.fakes.command import Commands, bare, commands
+from tests.fakes.history import quiet_server
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(240)]
 PLAN = """
@@ -48,16 +47,15 @@ class House:
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A night in a home of its own, which no test changes."""
     folder = tmp_path_factory.mktemp("measured")
-    with server(make_folder(folder / "server"), unused_port(), services=False) as ours:
-        prefect = {name: value for name, value in ours.items() if name.startswith("PREFECT_") or name in HARDENED}
-        with (
-            SimulatorProcess(SimConfig(slots=0, service_ms=2)) as simulator,
-            commands({**bare(), **prefect, "GATEBENCH_HOME": str(folder / "home")}, folder) as run,
-        ):
-            (folder / "plan.toml").write_text(PLAN.format(url=simulator.url))
-            done = run("nightly", "--plan", folder / "plan.toml", "--quiet")
-            assert done.code in (0, 12), done.err  # 12: the machine was busy
-            yield House(run, folder / "home")
+    with (
+        quiet_server(folder / "server", tmp_path_factory) as ours,
+        SimulatorProcess(SimConfig(slots=0, service_ms=2)) as simulator,
+        commands({**bare(), **ours, "GATEBENCH_HOME": str(folder / "home")}, folder) as run,
+    ):
+        (folder / "plan.toml").write_text(PLAN.format(url=simulator.url))
+        done = run("nightly", "--plan", folder / "plan.toml", "--quiet")
+        assert done.code in (0, 12), done.err  # 12: the machine was busy
+        yield House(run, folder / "home")
 
 
 @pytest.fixture

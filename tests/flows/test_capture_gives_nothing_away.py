@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local import HARDENED, server, unused_port
 from storage.disk import make_folder
 from tasks.simulator.model import SimConfig
 from tasks.simulator.process import SimulatorProcess
 from tasks.workload.capture import capture
 from tests.fakes.command import Commands, Done, bare, commands
+from tests.fakes.history import quiet_server
 from tests.fakes.logs import SAMPLES, Sample
 from tests.fakes.written import given_away, left_behind
 from tests.workload.test_secrets_nowhere import NO_SHAPE, PLANTS
@@ -61,10 +61,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("house")
     for name in ("logs", "out"):
         make_folder(folder / name)
-    with server(make_folder(folder / "server"), unused_port(), services=False) as ours:
-        prefect = {name: ours[name] for name in ours if name.startswith("PREFECT_") or name in HARDENED}
+    with quiet_server(folder / "server", tmp_path_factory) as ours:
         home = {"GATEBENCH_HOME": str(folder / "home"), "GATEBENCH_SALT": "a salt of sixteen bytes"}
-        with commands({**prefect, **bare(), **home}, folder) as run:
+        with commands({**ours, **bare(), **home}, folder) as run:
             yield House(folder, run)
 
 

@@ -1,7 +1,6 @@
 """`gatebench ceiling` against real simulators whose capacity is known."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from deployments.local import HARDENED, server, unused_port
 from flows.cli import run
-from storage.disk import make_folder
 from storage.store import Book
 from tasks.simulator.model import SimConfig
 from tasks.simulator.process import SimulatorProcess
+from tests.fakes.command import bare
+from tests.fakes.history import quiet_server
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 COMMAND = [sys.executable, "-m", "flows.cli"]
@@ -28,10 +27,8 @@ SMALL = ["--model", "m", "--no-stream", "--duration", "1s", *SURE]
 @pytest.fixture(scope="module")
 def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     place = tmp_path_factory.mktemp("ceiling")
-    bare = {name: value for name, value in os.environ.items() if not name.startswith(("GATEBENCH_", "PREFECT_"))}
-    with server(make_folder(place / "server"), unused_port(), services=False) as ours:
-        wanted = {name: ours[name] for name in ("PREFECT_HOME", "PREFECT_API_URL", *HARDENED)}
-        yield {**wanted, **bare, "GATEBENCH_HOME": str(place / "home")}
+    with quiet_server(place / "server", tmp_path_factory) as ours:
+        yield {**ours, **bare(), "GATEBENCH_HOME": str(place / "home")}
 
 
 def gatebench(env: dict[str, str], *words: str) -> tuple[int, Any, str]:

@@ -16,12 +16,12 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from deployments.local import HARDENED, server, unused_port
-from storage.disk import make_folder
+from deployments.local import auth_string
 from storage.records import SAMPLE_COLUMNS
 from tasks.simulator.model import Distribution, SimConfig
 from tasks.simulator.process import SimulatorProcess
 from tests.fakes.command import UMASK, Commands, Done, bare, commands
+from tests.fakes.history import quiet_server
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
 PAGE = (Path(__file__).parents[2] / "docs" / "ci-gate.md").read_text(encoding="utf-8")
@@ -48,16 +48,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def prefect(place: Path) -> Iterator[dict[str, str]]:
-    with server(make_folder(place / "server"), unused_port(), services=False) as ours:
+def prefect(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    with quiet_server(place / "server", tmp_path_factory) as ours:
         yield ours
 
 
 @pytest.fixture(scope="module")
 def gatebench(place: Path, prefect: dict[str, str]) -> Iterator[Commands]:
-    wanted = {name: prefect[name] for name in ("PREFECT_HOME", "PREFECT_API_URL", *HARDENED)}
     own = {"GATEBENCH_HOME": str(place / "home"), "GATEBENCH_API_KEY": CANARY}
-    env = {**wanted, **bare(), **own, "GITHUB_STEP_SUMMARY": str(place / "summary.md")}
+    env = {**prefect, **bare(), **own, "GITHUB_STEP_SUMMARY": str(place / "summary.md")}
     with commands(env, place) as run:
         yield run
 
@@ -85,7 +84,8 @@ def artifacts(env: dict[str, str]) -> list[Any]:
         async with get_client() as client:
             return list(await client.read_artifacts())
 
-    ours = {PREFECT_API_URL: env["PREFECT_API_URL"], PREFECT_API_AUTH_STRING: env.get("PREFECT_API_AUTH_STRING")}
+    auth = auth_string(Path(env["PREFECT_HOME"]))
+    ours = {PREFECT_API_URL: env["PREFECT_API_URL"], PREFECT_API_AUTH_STRING: auth}
     with temporary_settings(ours):
         return asyncio.run(ask())
 

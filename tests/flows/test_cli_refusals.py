@@ -15,17 +15,17 @@ import pytest
 
 import config
 from config.forms import TargetForm
-from deployments.local import HARDENED, server, unused_port
+from deployments.local import unused_port
 from flows.load import load
 from flows.replay import replay
 from flows.sweep import sweep
 from storage.connection import open_file
-from storage.disk import make_folder
 from storage.migrate import migrate
 from tasks.simulator.model import SimConfig
 from tasks.simulator.process import SimulatorProcess
 from tests.fakes import command
 from tests.fakes.command import COMMAND, Done
+from tests.fakes.history import quiet_server
 
 SAMPLE = Path(config.__file__).parent / "samples" / "litellm.jsonl.gz"
 Command = Callable[..., Done]
@@ -61,11 +61,10 @@ def bare(place: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def env(place: Path, bare: dict[str, str]) -> Iterator[dict[str, str]]:
+def env(place: Path, bare: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The same with a Prefect server, whose history lies elsewhere."""
-    with server(make_folder(place / "server"), unused_port(), services=False) as ours:
-        wanted = {name: ours[name] for name in ("PREFECT_HOME", "PREFECT_API_URL", *HARDENED)}
-        yield {**wanted, **bare}
+    with quiet_server(place / "server", tmp_path_factory) as ours:
+        yield {**ours, **bare}
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """`gatebench compare` against real simulators: equal ones, a slower one, one behind the other, and a plan."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local import HARDENED, server, unused_port
 from flows.cli import run
-from storage.disk import make_folder
 from storage.store import Book
 from tasks.simulator.model import Distribution, SimConfig
 from tasks.simulator.process import SimulatorProcess
+from tests.fakes.command import bare
+from tests.fakes.history import quiet_server
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
 COMMAND = [sys.executable, "-m", "flows.cli", "compare"]
@@ -27,10 +26,8 @@ SMALL = ["--model", "m", "--requests", "80", "--concurrency", "2", "--blocks", "
 @pytest.fixture(scope="module")
 def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     place = tmp_path_factory.mktemp("compare")
-    bare = {name: value for name, value in os.environ.items() if not name.startswith(("GATEBENCH_", "PREFECT_"))}
-    with server(make_folder(place / "server"), unused_port(), services=False) as ours:
-        wanted = {name: ours[name] for name in ("PREFECT_HOME", "PREFECT_API_URL", *HARDENED)}
-        yield {**wanted, **bare, "GATEBENCH_HOME": str(place / "home")}
+    with quiet_server(place / "server", tmp_path_factory) as ours:
+        yield {**ours, **bare(), "GATEBENCH_HOME": str(place / "home")}
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local import server, unused_port
-from storage.disk import make_folder
+from deployments.local import unused_port
+from tests.fakes.history import quiet_server
 
 GRADES = {"ok", "warn", "bad"}
 
@@ -62,7 +62,7 @@ def test_a_server_that_is_not_there_is_bad(tmp_path):
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A server as `gatebench up` starts it: what its clients on this machine need to know."""
-    with server(make_folder(tmp_path_factory.mktemp("server")), unused_port(), services=False) as env:
+    with quiet_server(tmp_path_factory.mktemp("server"), tmp_path_factory) as env:
         yield {name: env[name] for name in ("PREFECT_API_URL", "PREFECT_HOME")}
 
 

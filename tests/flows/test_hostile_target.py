@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local import HARDENED, auth_string, server, unused_port
-from storage.disk import make_folder
+from deployments.local import auth_string
 from tests.fakes.command import Commands, bare, commands
+from tests.fakes.history import quiet_server
 from tests.fakes.hostile import hostile
 from tests.fakes.prefect_house import ask
 from tests.fakes.receivers import Receiver
@@ -60,11 +60,10 @@ class Night:
 def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
     folder = tmp_path_factory.mktemp("hostile")
     receiver = Receiver()
-    with server(make_folder(folder / "server"), unused_port(), services=False) as ours, hostile() as url:
+    with quiet_server(folder / "server", tmp_path_factory) as ours, hostile() as url:
         (folder / "plan.toml").write_text(PLAN.format(url=url))
-        prefect = {name: value for name, value in ours.items() if name.startswith("PREFECT_") or name in HARDENED}
         home = {"GATEBENCH_HOME": str(folder / "home"), "GATEBENCH_ALERT_URLS": receiver.url()}
-        with commands({**bare(), **prefect, **home, "COLUMNS": "80"}, folder) as run:
+        with commands({**bare(), **ours, **home, "COLUMNS": "80"}, folder) as run:
             done = run("nightly", "--plan", folder / "plan.toml")
             assert done.code in (11, 12), done.err  # 12: the machine was busy
             found = Night(folder, run, [body for _, body in receiver.got], _artifacts(folder, ours["PREFECT_API_URL"]))
