@@ -14,9 +14,11 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
 from prefect.types.entrypoint import EntrypointType
+from prefect.utilities.callables import ParameterSchema
 
 from deployments import shipped
 from deployments.change import Change
+from deployments.form import labelled
 from deployments.shipped import Entry
 
 
@@ -75,6 +77,8 @@ async def _deployment(client: PrefectClient, entry: Entry, reset: bool) -> Chang
         else None,
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
+    form = labelled(deployment._parameter_openapi_schema.model_dump(exclude_unset=True))
+    deployment._parameter_openapi_schema = ParameterSchema.model_validate(form)
     if before is None:
         await deployment.aapply()
         return Change(what, "created")

@@ -27,13 +27,13 @@ async def capture(
     Args:
         sources: Logs on the worker. Files, folders or globs, as absolute paths.
         out: Parquet file to write, as an absolute path on the worker.
-        format: Of the logs; auto looks at the first lines.
+        format: Of the logs, as litellm or nginx; auto looks at the first lines.
         privacy: What is kept. counts keeps sizes and times only, structure also who shares a session, text the prompts.
-        mapping: Columns of a table instead of a format. For example time=created:ms,model=deployment
-        spread_seed: Lay arrivals with coarse stamps out within their step, drawn with this seed.
+        mapping: Instead of a format, which column of a table is what. For example time=created:ms,model=deployment
+        spread_seed: Lay arrivals with coarse stamps out within their step, drawn with this seed; empty leaves them.
     """
     try:
-        found = await capture_logs(sources, out, format, privacy, mapping, spread_seed)
+        found = await capture_logs(sources, out, format, privacy, mapping or None, spread_seed)
         like = await characterise(found.path)
     except GatebenchError as error:
         return Failed(message=str(error), data={"error": str(error), "exit_code": error.exit_code})
