@@ -29,6 +29,7 @@ OTHER_KEY = "sk-canary-" + "03d8f6ab21c9" * 3
 SALT = "canary-salt-" + "5f3b8e21" * 3
 HOOK = "canary-hook-" + "a91d04c7" * 3
 PASSWORD = "canarypass" + "66e2f0b9" * 2
+BROKEN = f"json://night:{PASSWORD}@127.0.0.1:1/{HOOK}"  # a channel: its attempts take 12 s
 SECRETS = [KEY, OTHER_KEY, SALT, HOOK, PASSWORD]
 PLAN = """
 name = "canary"
@@ -43,13 +44,13 @@ sources = ["{sample}"]
 privacy = "structure"
 [sweep]
 levels = [1]
-requests = 10
-blocks = 5
+requests = 9
+blocks = 3
 [replay]
 window = "0:2s"
 speed = 10
 [control]
-service_ms = 1
+enabled = false
 """
 
 
@@ -99,10 +100,9 @@ def receivers() -> Iterator[tuple[Receiver, Receiver]]:
         one.stop()
 
 
-def secret_settings(receiver: Receiver) -> dict[str, str]:
-    """Of the machine: a channel that works and one that does not, both with a secret in their address, and a salt."""
-    urls = f"{receiver.url(HOOK)} json://night:{PASSWORD}@127.0.0.1:1/{HOOK}"
-    return {"GATEBENCH_ALERT_URLS": urls, "GATEBENCH_SALT": SALT}
+def secret_settings(*channels: str) -> dict[str, str]:
+    """Of the machine: channels with a secret in their address, and a salt."""
+    return {"GATEBENCH_ALERT_URLS": " ".join(channels), "GATEBENCH_SALT": SALT}
 
 
 def plan(folder: Path, simulator: SimulatorProcess, variable: str) -> Path:
@@ -118,7 +118,11 @@ def house(
     """A server and its worker, whose environment holds another key than the nights need."""
     folder = tmp_path_factory.mktemp("worker")
     installed = installed_in(folder / "site")
-    env = {**secret_settings(receivers[1]), "GATEBENCH_API_KEY": OTHER_KEY, "PYTHONPATH": str(installed)}
+    env = {
+        **secret_settings(receivers[1].url(HOOK), BROKEN),
+        "GATEBENCH_API_KEY": OTHER_KEY,
+        "PYTHONPATH": str(installed),
+    }
     with up(folder, "--plan", str(plan(folder, simulator, "GATEBENCH_KEY_NIGHT")), env=env) as house:
         yield house
 
@@ -147,7 +151,7 @@ def by_command(
     said = {}
     for key, code in ((KEY, 11), (f"{KEY}-wrong", 13)):
         words = [*COMMAND, "nightly", "--plan", str(file), "--json", str(folder / f"{code}.json")]
-        env = {**bare(), **secret_settings(receivers[0]), **mine, **server, "GATEBENCH_API_KEY": key}
+        env = {**bare(), **secret_settings(receivers[0].url(HOOK)), **mine, **server, "GATEBENCH_API_KEY": key}
         done = subprocess.run(words, cwd=folder, env=env, capture_output=True, umask=0, check=False)
         assert done.returncode == code, done.stderr.decode()
         said |= {f"stdout of {code}": done.stdout, f"stderr of {code}": done.stderr}
