@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
@@ -23,19 +22,19 @@ import numpy as np
 from config.plan import Plan
 from config.settings import Settings
 from storage.connection import open_file
-from storage.records import Cell, Estimate, Health, Leg, Run
+from storage.records import Cell, Estimate, Leg
 from storage.rows import FROM_JSON, fill
 from storage.store import Book
 from tasks.judge import Judged, judge_run, segments
 from tasks.publish import view_of
 from tasks.remember import remember_run
 from tasks.report.headline import headline
+from tests.fakes import records
 
 LEVELS, TARGETS, BLOCKS = (1, 10, 50, 100), ("gw", "other"), 5
 METRICS = ("latency_p50", "latency_p95", "latency_p99", "ttft_p95", "throughput")
 MORE = ("latency_p90", "latency_mean", "ttft_p50", "tpot_p50", "itl_p50", "goodput", "output_tokens_per_s")
 DIGESTS = {(target, "sweep"): "p1" for target in TARGETS}
-HEALTH = Health(0.1, 0.9, 1.5, 0.4, 0.3, None, None, 2, 40, 1024)
 FIRST = datetime(2020, 1, 1, 2, tzinfo=UTC)
 MOST = 1.5
 AT_ONCE = 50  # nights copied in one statement
@@ -63,7 +62,11 @@ class Nights:
     def night(self, number: int) -> str:
         """A whole night, as the flow has it, each step timed."""
         at = FIRST + timedelta(days=number)
-        run = self._run(f"{at:%Y%m%dT%H%M%SZ}-nightly-{number:04x}", at)
+        run = records.begun(
+            run_id=f"{at:%Y%m%dT%H%M%SZ}-nightly-{number:04x}",
+            started_at=at.isoformat(),
+            plan=self.plan.model_dump(mode="json"),
+        )
         with self.timed("begin"):
             self.book.mark_interrupted(lambda pid: True)
             self.book.runs(200)
@@ -84,21 +87,18 @@ class Nights:
             headline(view_of(run.run_id, self.settings))
         return run.run_id
 
-    def _run(self, run_id: str, at: datetime) -> Run:
-        plan = self.plan.model_dump(mode="json")
-        return Run(run_id, "nightly", "nightly", "running", True, at.isoformat(), None, None, None, None, "w1", 7, "f1",
-                   plan, {"cores": 2}, "/nowhere")  # fmt: skip
-
     def _legs(self, run_id: str, at: datetime) -> Iterator[Leg]:
-        first = Leg(run_id, "t", "first-b1-gw-c1", "first", 1, "gw", "sweep", 1, "closed", True, "http://127.0.0.1:1",
-                    "m", 7, "w1", at.isoformat(), 4.5, 200, 200, 200, 200, {}, 0, 0, "valid", [], None,
-                    HEALTH)  # fmt: skip
         for block in range(1, BLOCKS + 1):
             for target in (*TARGETS, "control"):
                 for level in LEVELS:
-                    name = f"first-b{block}-{target}-c{level}"
-                    yield replace(
-                        first, leg_id=name, trial_id=f"{target}-{level}", target=target, level=level, block=block
+                    yield records.leg(
+                        run_id=run_id,
+                        trial_id=f"{target}-{level}",
+                        leg_id=f"first-b{block}-{target}-c{level}",
+                        block=block,
+                        target=target,
+                        level=level,
+                        started_at=at.isoformat(),
                     )
 
     def _cells(self) -> Iterator[Cell]:

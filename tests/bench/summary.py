@@ -14,20 +14,17 @@ import numpy as np
 import polars as pl
 
 from storage.files import polars_schema
-from storage.records import Health, Leg, Slo
+from storage.records import Leg, Slo
 from tasks.stats.estimate import cells
+from tests.fakes import records
 
 LEVELS, BLOCKS = (1, 10, 50, 100), 5
-QUIET = Health(None, None, None, None, None, None, None, 0, None, None)
 SLOS = [Slo("p95(latency) < 1s", "p95", "latency", 1.0, None)]
 
 
 def leg_of(block: int, level: int, stream: bool) -> Leg:
-    return Leg(
-        "r", f"t{level}", f"b{block}-{level}", "first", block, "gw", "sweep", level, "closed", stream,
-        "http://127.0.0.1:1/v1", "m", 1, "w", "2026-01-01T00:00:00+00:00", 1.0, 1, 1, 1, 1, {}, 0, 0, "valid", [],
-        None, QUIET,
-    )  # fmt: skip
+    name = f"b{block}-{level}"
+    return records.leg(requests=1, leg_id=name, trial_id=f"t{level}", block=block, level=level, stream=stream)
 
 
 def write(folder: Path, leg: Leg, rows: int, gaps: int, rng: np.random.Generator) -> None:

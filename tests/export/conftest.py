@@ -13,7 +13,6 @@ from storage.records import (
     Comparison,
     Cost,
     Estimate,
-    Health,
     Incident,
     Leg,
     Run,
@@ -21,55 +20,10 @@ from storage.records import (
     SloResult,
     Verdict,
 )
+from tests.fakes import records
 
-HEALTH = Health(0.05, 0.4, 1.0, 0.3, 0.2, None, 200.0, 0, 40, 1024)
-RUN = Run(
-    run_id="r7",
-    flow="nightly",
-    plan_name="nightly",
-    status="completed",
-    scheduled=True,
-    started_at="2026-03-08T03:30:00+00:00",
-    ended_at="2026-03-08T03:41:00+00:00",
-    verdict="regressed",
-    exit_code=10,
-    reason=None,
-    workload_id="w1",
-    seed=7,
-    fingerprint="f1",
-    plan={},
-    environment={},
-    path="/data/runs/r7",
-)
-LEG = Leg(
-    run_id="r7",
-    trial_id="gw-sweep-10",
-    leg_id="gw-sweep-10-0",
-    attempt="first",
-    block=0,
-    target="gw",
-    series="sweep",
-    level=10,
-    loop="closed",
-    stream=True,
-    url="http://127.0.0.1:4000/v1",
-    model="m",
-    seed=7,
-    workload_id="w1",
-    started_at="2026-03-08T03:31:00+00:00",
-    duration_s=10.0,
-    scheduled=100,
-    rows=110,
-    measured=100,
-    ok=97,
-    failed={"timeout_total": 2, "reset": 1},
-    dropped=0,
-    lost=0,
-    validity="valid",
-    reasons=[],
-    stopped=None,
-    health=HEALTH,
-)
+RUN = records.run(verdict="regressed", exit_code=10)
+LEG = records.leg(leg_id="gw-sweep-10-0", block=0, ok=97, failed={"timeout_total": 2, "reset": 1})
 
 
 def cell(metric: str, point: float, series: str = "sweep", level: int = 10, attempt: str = "first") -> Cell:

@@ -10,17 +10,17 @@ import numpy as np
 from config.plan import Plan
 from config.settings import Settings
 from storage.connection import open_file
-from storage.records import Cell, Estimate, Health, Leg, Run
+from storage.records import Cell, Estimate
 from storage.segments import Segment
 from storage.store import Book
 from tasks.alert import message_for
 from tasks.judge import Judged, judge_run
 from tasks.publish import view_of
 from tasks.remember import remember_run
+from tests.fakes.records import begun, leg
 
 LEVELS = (10, 100)
 USUAL = {"latency_p50": 0.1, "latency_p95": 0.2, "latency_p99": 0.3, "ttft_p95": 0.05, "throughput": 50.0}
-HEALTH = Health(0.1, 0.9, 1.5, 0.4, 0.3, None, None, 2, 40, 1024)
 FACTS = {"workload_id": "w1", "plan_digest": "p1", "fingerprint": "f1"}
 
 
@@ -52,8 +52,9 @@ class House:
         at = datetime(2026, 6, 1, 2, tzinfo=UTC) + timedelta(days=k)
         run_id = f"{at:%Y%m%dT%H%M%SZ}-nightly-{k:04x}"
         self.nights.append(run_id)
-        self.book.start_run(self._run(run_id, at, scheduled))
-        self.book.add_legs(run_id, [self._leg(run_id, at, validity)])
+        plan = self.plan.model_dump(mode="json")
+        self.book.start_run(begun(run_id=run_id, scheduled=scheduled, started_at=at.isoformat(), plan=plan))
+        self.book.add_legs(run_id, [leg(run_id=run_id, started_at=at.isoformat(), validity=validity)])
         self._measure(run_id, "first", factors or {})
         segment = self.book.segment(run_id, target="gw", series="sweep", **facts)
         judged = judge_run(self.plan, run_id, [segment], self.settings, confirmed=False)
@@ -91,16 +92,6 @@ class House:
     def _estimate(self, value: float, sd: float = 0.008) -> Estimate:
         point = value * math.exp(self.rng.normal(0, sd))
         return Estimate(point, point * 0.97, point * 1.03, 1000, 5)
-
-    def _run(self, run_id: str, at: datetime, scheduled: bool) -> Run:
-        plan = self.plan.model_dump(mode="json")
-        return Run(run_id, "nightly", "nightly", "running", scheduled, at.isoformat(), None, None, None, None, "w1", 7,
-                   "f1", plan, {"cores": 2}, "/nowhere")  # fmt: skip
-
-    def _leg(self, run_id: str, at: datetime, validity: str) -> Leg:
-        return Leg(run_id, "t", "first-b1-gw-c10", "first", 1, "gw", "sweep", 10, "closed", True, "http://127.0.0.1:1",
-                   "m", 7, "w1", at.isoformat(), 4.5, 200, 200, 200, 200, {}, 0, 0, validity, [], None,
-                   HEALTH)  # fmt: skip
 
     def segment(self) -> str:
         return self.book.segments(self.nights[-1])[0].segment_id

@@ -6,21 +6,14 @@ import numpy as np
 import polars as pl
 
 from storage.files import polars_schema
-from storage.records import Health, Leg
+from storage.records import Leg
+from tests.fakes import records
 
 MS = 1_000_000
-QUIET = Health(0.1, 0.2, 0.3, 0.1, 0.1, None, None, 0, None, None)
 
 
 def leg(leg_id: str, **changes: Any) -> Leg:
-    facts: dict[str, Any] = {
-        "run_id": "r", "trial_id": "t", "leg_id": leg_id, "attempt": "first", "block": 1, "target": "gw",
-        "series": "sweep", "level": 2, "loop": "closed", "stream": True, "url": "http://127.0.0.1:1/v1", "model": "m",
-        "seed": 1, "workload_id": "w", "started_at": "2026-11-24T00:00:00+00:00", "duration_s": 1.0, "scheduled": 1,
-        "rows": 1, "measured": 1, "ok": 1, "failed": {}, "dropped": 0, "lost": 0, "validity": "valid", "reasons": [],
-        "stopped": None, "health": QUIET,
-    }  # fmt: skip
-    return Leg(**{**facts, **changes})
+    return records.leg(**{"requests": 1, "leg_id": leg_id, "level": 2, "duration_s": 1.0, **changes})
 
 
 def rows(leg_id: str, latencies_ms: list[float], **columns: Any) -> pl.DataFrame:

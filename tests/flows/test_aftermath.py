@@ -11,6 +11,7 @@ from flows.aftermath import end_of, settle
 from flows.earlier import FLOW_RUNS
 from storage.files import RunFiles
 from storage.records import Run
+from tests.fakes import records
 from tests.fakes.house import House
 from tests.fakes.receivers import Receiver
 
@@ -37,9 +38,13 @@ def settings(house: House, receiver: Receiver) -> Settings:
 
 def begun(house: House, name: str = "20260601T020000Z-nightly-0000") -> Run:
     """A night whose process is gone."""
-    plan = house.plan.model_dump(mode="json")
-    run = Run(name, "nightly", "nightly", "running", True, "2026-06-01T02:00:00+00:00", None, None, None, None, "w1", 7,
-              "f1", plan, {FLOW_RUNS: [ME]}, str(house.settings.runs_path / name))  # fmt: skip
+    run = records.begun(
+        run_id=name,
+        started_at="2026-06-01T02:00:00+00:00",
+        plan=house.plan.model_dump(mode="json"),
+        environment={FLOW_RUNS: [ME]},
+        path=str(house.settings.runs_path / name),
+    )
     house.book.start_run(run, pid=DEAD)
     return run
 

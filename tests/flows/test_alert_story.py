@@ -10,7 +10,7 @@ from config.plan import Plan
 from config.settings import Settings
 from storage.connection import open_file
 from storage.errors import BookLocked
-from storage.records import Run, Slo, SloResult
+from storage.records import Slo, SloResult
 from storage.store import Book
 from tasks.alert import NOBODY, alert_run, failed_words, nights_before, tell
 from tasks.alerts.channels import Delivery, send
@@ -18,6 +18,7 @@ from tasks.alerts.message import Message
 from tasks.publish import view_of
 from tests.fakes.house import House
 from tests.fakes.receivers import Mailbox, Receiver
+from tests.fakes.records import run
 
 TAIL = {"latency_p95": 1.3, "latency_p99": 1.3, "latency_p50": 1.3, "ttft_p95": 1.3}
 SLO = Slo("p95(latency) < 200ms", "p95", "latency", 0.2, None)
@@ -62,11 +63,9 @@ class Nights:
         run_id = f"202606{len(self.ids) + 1:02d}T020000Z-nightly-0000"
         self.ids.append(run_id)
         plan = self.plan.model_dump(mode="json")
-        ends = {"ended_at": at, "verdict": "unchanged", "exit_code": 0, "reason": None}
         self.book.start_run(
-            Run(run_id, "nightly", "nightly", status, scheduled, at, **ends, workload_id="w1", seed=7,
-                fingerprint="f1", plan=plan, environment={}, path="/nowhere")
-        )  # fmt: skip
+            run(run_id=run_id, status=status, scheduled=scheduled, started_at=at, ended_at=at, plan=plan)
+        )
         if status == "completed":
             self.book.add_slo_results(run_id, [SloResult(SLO, "gw", "replay", 0, 0.18 if kept else 0.26, kept)])
 

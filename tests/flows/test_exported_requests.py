@@ -4,14 +4,9 @@ import polars as pl
 
 from flows.exports import requests
 from storage.files import polars_schema
-from storage.records import Health, Leg
+from tests.fakes.records import leg
 
-HEALTH = Health(0.05, 0.4, 1.0, 0.3, 0.2, None, 200.0, 0, 40, 1024)
-
-
-def leg(leg_id: str) -> Leg:
-    return Leg("r7", "t", leg_id, "first", 1, "gw", "sweep", 10, "closed", True, "http://127.0.0.1:1", "m", 7, "w1",
-               "2026-03-08T03:31:00+00:00", 4.5, 2, 2, 2, 2, {}, 0, 0, "valid", [], None, HEALTH)  # fmt: skip
+L1 = leg(leg_id="l1")
 
 
 def rows(*changes: dict[str, object]) -> pl.LazyFrame:
@@ -32,7 +27,7 @@ def rows(*changes: dict[str, object]) -> pl.LazyFrame:
 
 def test_measured_requests_of_these_legs_only_in_seconds() -> None:
     others: list[dict[str, object]] = [{"phase": "warmup"}, {"leg_id": "l2"}, {"stream_label": "stress"}]
-    got = requests(rows({}, *others), [leg("l1")])
+    got = requests(rows({}, *others), [L1])
     assert got.height == 1
     assert [round(value, 9) for value in got.select("latency", "ttft", "ttst", "tpot", "user_rate").row(0)] == [
         *(0.5, 0.1, 0.1, 0.1, 10.0),
@@ -43,5 +38,5 @@ def test_measured_requests_of_these_legs_only_in_seconds() -> None:
 def test_an_answer_in_one_piece_has_no_token_times_and_tokens_of_one_read_no_rate() -> None:
     whole = {"stream": False, "chunk_gaps_us": None}
     at_once = {"last_token_ns": 100_000_000, "chunk_gaps_us": [0]}
-    got = requests(rows(whole, at_once), [leg("l1")])
+    got = requests(rows(whole, at_once), [L1])
     assert got.select("ttft", "tpot", "user_rate").rows() == [(None, None, None), (0.1, 0.0, None)]

@@ -6,22 +6,18 @@ import polars as pl
 import pytest
 
 from storage.files import RunFiles, polars_schema
-from storage.records import Attempt, Health, Leg, Series
+from storage.records import Attempt, Leg, Series
 from tasks.fidelity import fidelity_of_run
 from tasks.synthesise import Wish, synthesise_to
 from tasks.workload.builtin import builtin
 from tasks.workload.trace import write
+from tests.fakes import records
 
 MS = 1_000_000
-HEALTH = Health(None, None, None, None, None, None, None, 0, None, None)
 
 
 def leg(leg_id: str, scheduled: int, series: str = Series.REPLAY, attempt: str = Attempt.FIRST) -> Leg:
-    return Leg(
-        *("run", "trial", leg_id, attempt, 1, "gw", series, 0, "open", True, "http://127.0.0.1:1/v1", "m", 1, "w"),
-        *("2026-11-24T00:00:00+00:00", 1.0, scheduled, scheduled, scheduled, scheduled, {}, 0, 0, "valid", [], None),
-        HEALTH,
-    )
+    return records.leg(requests=scheduled, leg_id=leg_id, series=series, attempt=attempt, level=0, loop="open")
 
 
 @pytest.fixture

@@ -22,9 +22,10 @@ from tasks.load.leg import ENGINE_VERSION
 from tasks.load.spec import BudgetSpec
 from tasks.workload import trace
 from tasks.workload.builtin import builtin
-from tests.flows.test_spending import LEG
+from tests.fakes import records
 
 ME = "0198c9d5-0000-7000-8000-000000000001"
+LEG = records.leg(requests=2, leg_id="a")
 
 
 @pytest.fixture
@@ -42,9 +43,21 @@ def run(settings: Settings, tmp_path: Path, make) -> Run:
     facts |= {"workload_path": str(path), "tokens_per_word": 1.3, FLOW_RUNS: [ME],
               ORDER: order_json(Order("sweep", plan, sweep=True))}  # fmt: skip
     folder = settings.runs_path / "20261124T033000Z-sweep-0001"
-    return Run(folder.name, "sweep", "test", "interrupted", False, "2026-11-24T03:30:00+00:00",
-               "2026-11-24T03:41:00+00:00", None, None, "process 7 ended", workload_id, 7, fingerprint(facts),
-               plan.model_dump(mode="json"), facts, str(folder))  # fmt: skip
+    return records.run(
+        run_id=folder.name,
+        flow="sweep",
+        plan_name="test",
+        status="interrupted",
+        scheduled=False,
+        verdict=None,
+        exit_code=None,
+        reason="process 7 ended",
+        workload_id=workload_id,
+        fingerprint=fingerprint(facts),
+        plan=plan.model_dump(mode="json"),
+        environment=facts,
+        path=str(folder),
+    )
 
 
 def test_an_order_comes_back_as_it_was_kept(make):

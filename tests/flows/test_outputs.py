@@ -16,75 +16,32 @@ from storage.records import (
     Cost,
     Estimate,
     GatewayFacts,
-    Health,
-    Leg,
-    Run,
     Series,
     Slo,
     SloResult,
     Verdict,
 )
 from tasks.report.view import RunView
-
-HEALTH = Health(0.1, 0.5, 2.0, 0.3, 0.2, None, 200.0, 0, 40, 1024)
+from tests.fakes.records import QUIET, leg, run
 
 
 @pytest.fixture
 def view(make: Callable[..., Any]) -> RunView:
     """A sweep at 1 and 4 of which only 1 was measured, twice; and a replay."""
-    run = Run(
+    one = run(
         run_id="r1",
         flow="sweep",
-        plan_name="test",
-        status="completed",
-        scheduled=False,
-        started_at="2026-11-24T03:30:00+00:00",
-        ended_at="2026-11-24T03:40:00+00:00",
-        verdict="unchanged",
-        exit_code=0,
-        reason=None,
-        workload_id="w1",
-        seed=1,
-        fingerprint="f1",
         plan=make().model_dump(mode="json"),
         environment={"cpu_model": "Fast", "cores": 2},
-        path="/data/runs/r1",
         report="/data/runs/r1/report.html",
     )
-    base = Leg(
-        run_id="r1",
-        trial_id="t1",
-        leg_id="b1",
-        attempt="first",
-        block=1,
-        target="gw",
-        series="sweep",
-        level=1,
-        loop="closed",
-        stream=True,
-        url="",
-        model="m",
-        seed=1,
-        workload_id="w1",
-        started_at="2026-11-24T03:31:00+00:00",
-        duration_s=1.0,
-        scheduled=20,
-        rows=22,
-        measured=20,
-        ok=19,
-        failed={"http_5xx": 1},
-        dropped=0,
-        lost=0,
-        validity="valid",
-        reasons=[],
-        stopped=None,
-        health=HEALTH,
-    )
+    quiet = replace(QUIET, schedule_lag_p50_ms=0.1, schedule_lag_p99_ms=0.5, schedule_lag_max_ms=2.0)
+    base = leg(requests=20, leg_id="b1", level=1, ok=19, failed={"http_5xx": 1}, health=quiet)
     legs = [
         base,
         replace(base, leg_id="b2", block=2, validity="suspect", reasons=["late"], failed={"http_5xx": 1, "reset": 2}),
         replace(base, leg_id="again", attempt="confirm", ok=0, failed={"empty": 20}),
-        replace(base, leg_id="c", target="control", health=replace(HEALTH, schedule_lag_max_ms=99.0)),
+        replace(base, leg_id="c", target="control", health=replace(quiet, schedule_lag_max_ms=99.0)),
         replace(base, leg_id="p", trial_id="p", series="replay", level=0, loop="open"),
     ]
     cells = [
@@ -100,7 +57,7 @@ def view(make: Callable[..., Any]) -> RunView:
         orient="row",
     )
     return RunView(
-        run=run,
+        run=one,
         legs=legs,
         cells=cells,
         verdicts=[Verdict("gw", "sweep", "latency_p50", 1, 0.01, -0.02, 0.04, 0.3, 0.09, "unchanged", "")],

@@ -1,32 +1,18 @@
 """What looked for the ceiling is shown, told as JSON, and never judged."""
 
 from dataclasses import replace
-from typing import Any
 
 from flows.outputs_ceiling import sustained_json
-from storage.records import Cell, Estimate, Health, Leg, Sustained, Verdict
+from storage.records import Cell, Estimate, Sustained, Verdict
 from tasks.judge import valid, word
 from tasks.publish import levels_first
 from tasks.report.view import RunView
 from tests.fakes.probes import tried
+from tests.fakes.records import leg
 from tests.report.conftest import VIEW
 
-QUIET = Health(0.1, 0.2, 0.3, 0.1, 0.1, None, None, 0, None, None)
 UNCHANGED = Verdict("gw", "sweep", "latency_p95", 10, 0.0, None, None, 0.5, 0.1, "unchanged", "")
-
-
-def leg(attempt: str, series: str = "sweep", **changes: Any) -> Leg:
-    facts: dict[str, Any] = {
-        "run_id": "r", "trial_id": "t", "leg_id": f"{attempt}-{series}", "attempt": attempt, "block": 1, "target": "gw",
-        "series": series, "level": 10, "loop": "closed", "stream": True, "url": "http://127.0.0.1:1/v1", "model": "m",
-        "seed": 1, "workload_id": "w", "started_at": "2026-11-24T00:00:00+00:00", "duration_s": 1.0, "scheduled": 100,
-        "rows": 100, "measured": 100, "ok": 100, "failed": {}, "dropped": 0, "lost": 0, "validity": "valid",
-        "reasons": [], "stopped": None, "health": QUIET,
-    }  # fmt: skip
-    return Leg(**{**facts, **changes})
-
-
-FIRST, WIDER, RATE = leg("first"), leg("probe", level=200), leg("probe", "load", level=1)
+FIRST, WIDER, RATE = leg(), leg(attempt="probe", level=200), leg(attempt="probe", series="load", level=1)
 
 
 def test_a_level_beyond_the_plan_is_shown_beside_the_others_and_a_rate_is_not_a_leg_of_the_report() -> None:

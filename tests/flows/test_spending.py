@@ -10,39 +10,12 @@ import pytest
 from config.plan import Budget
 from flows.spending import Spending
 from storage.files import RunFiles, polars_schema
-from storage.records import Health, Leg, Price
+from storage.records import Price
 from tasks.load.spec import BudgetSpec
+from tests.fakes.records import leg
 
 PRICED = BudgetSpec(prices={"m": Price(1.0, 10.0)})
-LEG = Leg(
-    run_id="r1",
-    trial_id="t",
-    leg_id="a",
-    attempt="first",
-    block=1,
-    target="gw",
-    series="sweep",
-    level=1,
-    loop="closed",
-    stream=True,
-    url="",
-    model="m",
-    seed=1,
-    workload_id="w",
-    started_at="2026-11-24T03:30:00+00:00",
-    duration_s=1.0,
-    scheduled=2,
-    rows=2,
-    measured=2,
-    ok=2,
-    failed={},
-    dropped=0,
-    lost=0,
-    validity="valid",
-    reasons=[],
-    stopped=None,
-    health=Health(None, None, None, None, None, None, None, 0, None, None),
-)
+LEG = leg(requests=2, leg_id="a")
 
 
 @pytest.fixture

@@ -12,9 +12,7 @@ from storage.records import (
     Ceiling,
     Cell,
     Estimate,
-    Health,
     Leg,
-    Run,
     Slo,
     SloResult,
     Verdict,
@@ -22,61 +20,29 @@ from storage.records import (
 from storage.trend import Anchor, TrendNight
 from tasks.report.trend import Line
 from tasks.report.view import RunView
+from tests.fakes import records
 
-RUN = Run(
-    run_id="r7",
-    flow="nightly",
-    plan_name="nightly",
-    status="completed",
-    scheduled=True,
-    started_at="2026-03-08T03:30:00+00:00",
-    ended_at="2026-03-08T03:41:00+00:00",
+RUN = records.run(
     verdict="regressed",
     exit_code=10,
-    reason=None,
-    workload_id="w1",
-    seed=7,
-    fingerprint="f1",
     plan={"sweep": {"levels": [1, 10]}, "health": {"suspect_lag_p99_ms": 5.0, "invalid_lag_p99_ms": 20.0}},
     environment={"python": "3.11.9", "machine": {"cores": 2}},
-    path="/data/runs/r7",
     report="/data/runs/r7/report.html",
 )
-HEALTH = Health(0.05, 0.4, 1.0, 0.3, 0.2, None, 200.0, 0, 40, 1024)
 
 
 def leg(level: int, block: int, **changes: Any) -> Leg:
-    made = Leg(
-        run_id="r7",
-        trial_id=f"gw-sweep-{level}",
-        leg_id=f"gw-sweep-{level}-{block}",
-        attempt="first",
-        block=block,
-        target="gw",
-        series="sweep",
-        level=level,
-        loop="closed",
-        stream=True,
-        url="http://127.0.0.1:4000/v1",
-        model="m",
-        seed=7,
-        workload_id="w1",
-        started_at=f"2026-03-08T03:3{block}:{level:02d}+00:00",
-        duration_s=10.0,
-        scheduled=100,
-        rows=110,
-        measured=100,
-        ok=100,
-        failed={},
-        dropped=0,
-        lost=0,
-        validity="valid",
-        reasons=[],
-        stopped=None,
-        health=HEALTH,
-        target_headers={"server": "uvicorn"},
+    return records.leg(
+        **{
+            "trial_id": f"gw-sweep-{level}",
+            "leg_id": f"gw-sweep-{level}-{block}",
+            "block": block,
+            "level": level,
+            "started_at": f"2026-03-08T03:3{block}:{level:02d}+00:00",
+            "target_headers": {"server": "uvicorn"},
+            **changes,
+        }
     )
-    return replace(made, **changes)
 
 
 def cell(level: int, metric: str, point: float, lower: float | None = None, upper: float | None = None) -> Cell:

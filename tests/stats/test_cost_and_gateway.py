@@ -7,41 +7,15 @@ import polars as pl
 import pytest
 
 from storage.files import polars_schema
-from storage.records import Failure, Health, Leg, Price, price_of
+from storage.records import Failure, Leg, Price, price_of
 from tasks.stats.cost import costs, dollars
 from tasks.stats.gateway import gateway_facts, same_model
 from tasks.stats.kinds import kinds
-
-HEALTH = Health(None, None, None, None, None, None, None, 0, None, None)
+from tests.fakes import records
 
 
 def leg(leg_id: str, target: str = "gw", series: str = "sweep", level: int = 1) -> Leg:
-    return Leg(
-        *(
-            "r",
-            "t",
-            leg_id,
-            "first",
-            1,
-            target,
-            series,
-            level,
-            "closed",
-            True,
-            "",
-            "m",
-            1,
-            "w",
-            "",
-            1.0,
-            2,
-            2,
-            2,
-            2,
-            {},
-        ),
-        *(0, 0, "valid", [], None, HEALTH),
-    )
+    return records.leg(requests=2, leg_id=leg_id, target=target, series=series, level=level)
 
 
 def row(leg_id: str = "a", **changes: Any) -> dict[str, Any]:

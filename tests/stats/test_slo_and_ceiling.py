@@ -1,11 +1,11 @@
 from dataclasses import replace
 from typing import Any
 
-from storage.records import Cell, Estimate, Health, Leg, Slo
+from storage.records import Cell, Estimate, Slo
 from tasks.stats.ceiling import ceiling, next_level
 from tasks.stats.slo import check
+from tests.fakes.records import leg
 
-QUIET = Health(0.1, 0.2, 0.3, 0.1, 0.1, None, None, 0, None, None)
 REPLAY_SLO = Slo("p95(latency) < 500ms", "p95", "latency", 0.5, None)
 LEVEL_SLO = Slo("p95(latency){level=10} < 300ms", "p95", "latency", 0.3, 10)
 ERRORS_SLO = Slo("rate(errors) < 1%", "rate", "errors", 0.01, None)
@@ -13,17 +13,6 @@ ERRORS_SLO = Slo("rate(errors) < 1%", "rate", "errors", 0.01, None)
 
 def cell(level: int, metric: str, point: float, *, series: str = "sweep", target: str = "gw", **rest: Any) -> Cell:
     return Cell("first", target, series, level, metric, Estimate(point, None, None, 100, 5, **rest))
-
-
-def leg(level: int, **changes: Any) -> Leg:
-    facts: dict[str, Any] = {
-        "run_id": "r", "trial_id": "t", "leg_id": f"l{level}", "attempt": "first", "block": 1, "target": "gw",
-        "series": "sweep", "level": level, "loop": "closed", "stream": True, "url": "http://127.0.0.1:1/v1",
-        "model": "m", "seed": 1, "workload_id": "w", "started_at": "2026-11-24T00:00:00+00:00", "duration_s": 1.0,
-        "scheduled": 100, "rows": 100, "measured": 100, "ok": 100, "failed": {}, "dropped": 0, "lost": 0,
-        "validity": "valid", "reasons": [], "stopped": None, "health": QUIET,
-    }  # fmt: skip
-    return Leg(**{**facts, **changes})
 
 
 def test_an_unscoped_objective_judges_the_replay_and_not_the_levels() -> None:
@@ -65,7 +54,7 @@ def rates(*points: float) -> list[Cell]:
     return [cell(level, "throughput", point) for level, point in zip((1, 10, 50, 100), points, strict=False)]
 
 
-LEGS = [leg(level) for level in (1, 10, 50, 100)]
+LEGS = [leg(level=level) for level in (1, 10, 50, 100)]
 
 
 def test_a_flat_top_is_the_ceiling() -> None:
@@ -87,17 +76,19 @@ def test_a_rising_top_is_only_at_least() -> None:
 
 
 def test_one_level_finds_no_ceiling() -> None:
-    found = ceiling("gw", rates(25), [leg(1)])
+    found = ceiling("gw", rates(25), [leg(level=1)])
     assert found is not None and not found.reached
 
 
 def test_the_generator_as_the_limit_is_no_ceiling() -> None:
-    found = ceiling("gw", rates(25, 250, 250), [*LEGS[:3], leg(100, validity="invalid", reasons=["generator: busy"])])
+    found = ceiling(
+        "gw", rates(25, 250, 250), [*LEGS[:3], leg(level=100, validity="invalid", reasons=["generator: busy"])]
+    )
     assert found is not None and (found.reached, found.limited_by) == (False, "generator")
 
 
 def test_a_quota_is_named_as_the_limit() -> None:
-    found = ceiling("gw", rates(25, 250, 250, 251), [*LEGS[:3], leg(100, ok=60, failed={"rate_limited": 40})])
+    found = ceiling("gw", rates(25, 250, 250, 251), [*LEGS[:3], leg(level=100, ok=60, failed={"rate_limited": 40})])
     assert found is not None and found.limited_by == "quota"
 
 
@@ -119,18 +110,18 @@ def test_goodput_that_stops_rising_first_names_the_objective_as_the_limit() -> N
 
 
 def test_failures_that_keep_throughput_flat_are_the_limit() -> None:
-    found = ceiling("gw", rates(25, 250, 250, 251), [*LEGS[:3], leg(100, ok=60, failed={"http_5xx": 40})])
+    found = ceiling("gw", rates(25, 250, 250, 251), [*LEGS[:3], leg(level=100, ok=60, failed={"http_5xx": 40})])
     assert found is not None and found.limited_by == "errors"
 
 
 def test_what_a_lower_level_met_is_no_limit_of_the_ceiling() -> None:
-    hiccup = leg(1, validity="invalid", reasons=["generator: busy"], ok=60, failed={"http_5xx": 40})
+    hiccup = leg(level=1, validity="invalid", reasons=["generator: busy"], ok=60, failed={"http_5xx": 40})
     found = ceiling("gw", rates(25, 250, 800, 805), [hiccup, *LEGS[1:]])
     assert found is not None and (found.reached, found.limited_by) == (True, "capacity")
 
 
 def test_failures_at_the_top_level_alone_are_the_limit_however_many_levels_had_none() -> None:
-    found = ceiling("gw", rates(25, 250, 800, 805), [*LEGS[:3], leg(100, ok=90, failed={"http_5xx": 10})])
+    found = ceiling("gw", rates(25, 250, 800, 805), [*LEGS[:3], leg(level=100, ok=90, failed={"http_5xx": 10})])
     assert found is not None and found.limited_by == "errors"
 
 
@@ -140,7 +131,7 @@ def test_a_sweep_is_widened_by_doubling_as_far_as_allowed_while_the_top_level_fi
     assert next_level("gw", rising, LEGS, 150) == 150
     assert next_level("gw", rising, LEGS, 100) is None
     wider = [*rising, replace(cell(150, "throughput", 2400), attempt="probe")]
-    more = [*LEGS, leg(150, attempt="probe")]
+    more = [*LEGS, leg(level=150, attempt="probe")]
     assert next_level("gw", wider, more, 150) is None
     assert next_level("gw", wider, more, 800) == 300
     found = ceiling("gw", wider, more)
@@ -150,9 +141,9 @@ def test_a_sweep_is_widened_by_doubling_as_far_as_allowed_while_the_top_level_fi
 def test_a_sweep_is_not_widened_beyond_a_ceiling_a_failure_or_ourselves() -> None:
     flat, rising = rates(25, 250, 800, 805), rates(25, 250, 800, 1600)
     assert next_level("gw", flat, LEGS, 800) is None
-    assert next_level("gw", rising, [*LEGS[:3], leg(100, ok=90, failed={"http_5xx": 10})], 800) is None
-    assert next_level("gw", rising, [*LEGS[:3], leg(100, validity="invalid", reasons=["generator"])], 800) is None
-    assert next_level("gw", rising, [*LEGS, leg(200, attempt="probe", stopped="breaker")], 800) is None
+    assert next_level("gw", rising, [*LEGS[:3], leg(level=100, ok=90, failed={"http_5xx": 10})], 800) is None
+    assert next_level("gw", rising, [*LEGS[:3], leg(level=100, validity="invalid", reasons=["generator"])], 800) is None
+    assert next_level("gw", rising, [*LEGS, leg(level=200, attempt="probe", stopped="breaker")], 800) is None
     assert next_level("gw", [], LEGS, 800) is None
 
 

@@ -1,16 +1,19 @@
 """Was a rate kept up with, and what did not hold?"""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
-from storage.records import Cell, Estimate, Health, Leg, RateProbe, Slo
+from storage.records import Cell, Estimate, Leg, RateProbe, Slo
 from tasks.stats.weigh import Limits, probes, weigh
+from tests.fakes import records
 from tests.fakes.queue import Server, starts
+from tests.fakes.records import QUIET
 
-HEALTH = Health(0.1, 0.2, 0.3, 0.1, 0.1, 100.0, 100.0, 0, None, None)
+HEALTH = replace(QUIET, offered_rps=100.0, achieved_rps=100.0)
 QUICK = Slo("p95(latency) < 100ms", "p95", "latency", 0.1, None)
 TOKENS = Slo("p95(ttft) < 100ms", "p95", "ttft", 0.1, None)
 CLEAN = Slo("rate(errors) < 0.1%", "rate", "errors", 0.001, None)
@@ -18,14 +21,8 @@ AT_LEVEL = Slo("p95(latency){level=10} < 1ms", "p95", "latency", 0.001, 10)
 
 
 def leg(step: int = 1, **changes: Any) -> Leg:
-    facts: dict[str, Any] = {
-        "run_id": "r", "trial_id": "t", "leg_id": f"l{step}", "attempt": "probe", "block": 1, "target": "gw",
-        "series": "load", "level": step, "loop": "open", "stream": True, "url": "http://127.0.0.1:1/v1", "model": "m",
-        "seed": 1, "workload_id": "w", "started_at": "2026-11-24T00:00:00+00:00", "duration_s": 10.0,
-        "scheduled": 1000, "rows": 1000, "measured": 1000, "ok": 1000, "failed": {}, "dropped": 0, "lost": 0,
-        "validity": "valid", "reasons": [], "stopped": None, "health": HEALTH,
-    }  # fmt: skip
-    return Leg(**{**facts, **changes})
+    facts = {"leg_id": f"l{step}", "attempt": "probe", "series": "load", "level": step, "loop": "open"}
+    return records.leg(requests=1000, **{**facts, "health": HEALTH, **changes})
 
 
 def rows(load: float, failed: dict[str, int] | None = None) -> pl.DataFrame:

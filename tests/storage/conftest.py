@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from storage.records import Cell, Estimate, Health, Leg, Run, Verdict
+from storage.records import Cell, Estimate, Leg, Run, Verdict
 from storage.store import Book
-
-HEALTH = Health(0.1, 0.9, 1.5, 0.4, 0.3, None, None, 2, 40, 1024)
+from tests.fakes import records
 
 
 @pytest.fixture
@@ -22,23 +21,11 @@ def make_run() -> Callable[..., Run]:
         day = run_id[:8] if run_id[:8].isdigit() else "20261101"
         values = {
             "run_id": run_id,
-            "flow": "nightly",
-            "plan_name": "nightly",
-            "status": "running",
-            "scheduled": True,
             "started_at": f"{day[:4]}-{day[4:6]}-{day[6:]}T02:00:00+00:00",
-            "ended_at": None,
-            "verdict": None,
-            "exit_code": None,
-            "reason": None,
-            "workload_id": "w1",
-            "seed": 7,
-            "fingerprint": "f1",
             "plan": {"sweep": {"levels": [1, 10]}},
-            "environment": {"cores": 2},
             "path": "/data/runs/" + run_id,
         }
-        return Run(**{**values, **facts})  # type: ignore[arg-type]
+        return records.begun(**{**values, **facts})
 
     return make
 
@@ -50,17 +37,7 @@ def make_leg() -> Callable[..., Leg]:
             "run_id": "20261101T020000Z-nightly-0001",
             "trial_id": "first-gw-sweep-10",
             "leg_id": leg_id,
-            "attempt": "first",
             "block": 0,
-            "target": "gw",
-            "series": "sweep",
-            "level": 10,
-            "loop": "closed",
-            "stream": True,
-            "url": "http://127.0.0.1:1/v1",
-            "model": "m",
-            "seed": 7,
-            "workload_id": "w1",
             "started_at": "2026-11-01T02:00:01+00:00",
             "duration_s": 4.5,
             "scheduled": 200,
@@ -68,15 +45,9 @@ def make_leg() -> Callable[..., Leg]:
             "measured": 200,
             "ok": 198,
             "failed": {"http_5xx": 2},
-            "dropped": 0,
-            "lost": 0,
-            "validity": "valid",
-            "reasons": [],
-            "stopped": None,
-            "health": HEALTH,
             "target_headers": {"server": "uvicorn"},
         }
-        return Leg(**{**values, **facts})  # type: ignore[arg-type]
+        return records.leg(**{**values, **facts})
 
     return make
 
