@@ -8,9 +8,8 @@ NULL = {"type": "null"}
 LABELS = {
     "slos": "Objectives",
     "out": "Workload to write",
-    "privacy": "What is kept",
     "mapping": "Columns",
-    "spread_seed": "Seed of the spread",
+    "spread_seed": "Spread",
     "names": "Targets of the plan",
     "min_effect": "Least effect",
     "pause_s": "Pause",
