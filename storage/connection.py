@@ -4,7 +4,8 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -51,20 +52,33 @@ class Connection:
         """The result of `work(con)`, run in one transaction. `work` may be run again, so it changes nothing but the
         book. `then` is run once, when the book has it and nobody else has the book yet. Raises BookLocked after
         `wait_s`, StorageError if the file cannot be used."""
+        return self._in_turn(lambda: self._once(work, then))
+
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Within it the file stays open, so that many transactions cost little more than one: opening it takes longer
+        than most of them. Other processes wait meanwhile. Raises as `do` does."""
+        con = self._in_turn(self._opened)
+        try:
+            yield
+        finally:
+            con.close()
+
+    def _in_turn(self, work: Callable[[], T]) -> T:
         make_folder(self.path.parent)
         deadline = self.clock() + self.wait_s
         if not IN_THIS_PROCESS.acquire(timeout=self.wait_s):
             raise BookLocked(_held(self.path, self.wait_s, None))
         try:
-            return self._when_free(work, then, deadline)
+            return self._when_free(work, deadline)
         finally:
             IN_THIS_PROCESS.release()
 
-    def _when_free(self, work: Callable[[Con], T], then: Callable[[], None] | None, deadline: float) -> T:
+    def _when_free(self, work: Callable[[], T], deadline: float) -> T:
         pause = FIRST_PAUSE_S
         while True:
             try:
-                return self._once(work, then)
+                return work()
             except duckdb.Error as error:
                 if not _is_busy(error):
                     told = _told(error, self.path)
@@ -78,11 +92,8 @@ class Connection:
                 pause = min(2 * pause, LONGEST_PAUSE_S)
 
     def _once(self, work: Callable[[Con], T], then: Callable[[], None] | None) -> T:
-        if not self.path.exists():
-            self._create()
-        con = self.open(self.path)
+        con = self._opened()
         try:
-            migrate(con)
             con.execute("begin")
             result = work(con)
             con.execute("commit")
@@ -91,6 +102,17 @@ class Connection:
             return result
         finally:
             con.close()  # a transaction that did not commit is rolled back
+
+    def _opened(self) -> Con:
+        if not self.path.exists():
+            self._create()
+        con = self.open(self.path)
+        try:
+            migrate(con)
+        except BaseException:
+            con.close()
+            raise
+        return con
 
     def _create(self) -> None:
         """A new book, made aside and linked into place: another process never meets a file that is not yet a book,

@@ -3,6 +3,7 @@
 import os
 import platform
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -69,6 +70,10 @@ class Book:
 
     def _do(self, work: Callable[[Con], T]) -> T:
         return self._connection.do(work)
+
+    def kept_open(self) -> AbstractContextManager[None]:
+        """Within it many methods cost little more than one; other processes wait for the book meanwhile."""
+        return self._connection.kept_open()
 
     def ask(self, question: Callable[[Con], T]) -> T:
         """The answer to a question that no method has: one transaction, in which nothing is to be changed."""

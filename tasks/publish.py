@@ -15,7 +15,7 @@ from config.settings import Settings
 from storage.disk import write_aside
 from storage.errors import UsageError
 from storage.files import RunFiles
-from storage.records import Attempt, Cell, Leg, Series
+from storage.records import Attempt, Cell, Leg, Run, Series
 from storage.retention import are_forgotten
 from storage.store import Book
 from tasks.again import AGAIN
@@ -34,10 +34,16 @@ def view_of(run_id: str, settings: Settings) -> RunView:
     """Everything a report says, from the book and the run's folder. Raises UsageError for an unknown run."""
     book = Book(settings.book_path, settings.book_wait_s)
     run = book.run(run_id)
+    workload = _workload(run.environment.get("workload_path"))
+    with book.kept_open():
+        return _view(book, run, workload, RunFiles(settings.runs_path, run.run_id))
+
+
+def _view(book: Book, run: Run, workload: tuple[str | None, dict[str, Any] | None], files: RunFiles) -> RunView:
     found = book.segments(run.run_id)
     limit = int(run.plan.get("judge", {}).get("history", 30))
     history = book.history([s.segment_id for s in found], before=run.started_at, limit=limit) if found else None
-    words, profile = _workload(run.environment.get("workload_path"))
+    words, profile = workload
     return RunView(
         run=run,
         legs=levels_first(book.legs(run.run_id)),
@@ -55,7 +61,7 @@ def view_of(run_id: str, settings: Settings) -> RunView:
         comparisons=book.comparisons(run.run_id),
         drifts=book.watch.dated_drifts([s.segment_id for s in found], until=run.started_at) if found else [],
         incidents=[i for s in found for i in book.watch.open_in(s.segment_id, run.run_id)],
-        fidelity=RunFiles(settings.runs_path, run.run_id).read_fidelity(),
+        fidelity=files.read_fidelity(),
         undelivered=[row.error for row in book.alerts(run.run_id)[-1:] if row.error is not None],
         baseline_runs=sorted({r for s in found for r in book.baseline_runs(s.segment_id)} - {run.run_id}),
     )

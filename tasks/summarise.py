@@ -54,16 +54,19 @@ def summarise_run(plan: Plan, run_id: str, settings: Settings) -> list[Cell]:
     legs = checked(files.legs(), little_check(samples, files.legs()))
     objectives = slos(plan)
     found = [*estimate(samples.filter(~_ON_TOP), legs, slos=objectives), *stress_cells(samples, legs)]
-    book = Book(settings.book_path, settings.book_wait_s)
-    book.add_legs(run_id, legs)
-    book.add_cells(run_id, found)
     answers = kinds(samples, legs)
-    book.add_costs(run_id, costs(answers, legs, {model: Price(**p.model_dump()) for model, p in plan.prices.items()}))
     main = kinds(samples.filter(~_ON_TOP), legs) if any(c.series == Series.STRESS for c in found) else answers
-    book.add_gateway_facts(run_id, gateway_facts(main, legs))
-    book.add_slo_results(run_id, check(objectives, [cell for cell in found if cell.attempt == Attempt.FIRST]))
-    book.add_ceilings(run_id, ceilings(plan, found, legs, objectives))
-    book.add_sustained(run_id, sustained_rates(plan, samples, legs, found, objectives))
+    kept_up = sustained_rates(plan, samples, legs, found, objectives)
+    prices = {model: Price(**price.model_dump()) for model, price in plan.prices.items()}
+    book = Book(settings.book_path, settings.book_wait_s)
+    with book.kept_open():
+        book.add_legs(run_id, legs)
+        book.add_cells(run_id, found)
+        book.add_costs(run_id, costs(answers, legs, prices))
+        book.add_gateway_facts(run_id, gateway_facts(main, legs))
+        book.add_slo_results(run_id, check(objectives, [cell for cell in found if cell.attempt == Attempt.FIRST]))
+        book.add_ceilings(run_id, ceilings(plan, found, legs, objectives))
+        book.add_sustained(run_id, kept_up)
     return found
 
 

@@ -9,6 +9,7 @@ from storage.store import Book
 from tasks.simulator.model import Distribution, SimConfig
 from tasks.simulator.process import SimulatorProcess
 from tests.fakes.command import alone, bare
+from tests.fakes.history import laid_out
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 # A busy machine must not make a test invalid: what is tested here is not the instrument.
@@ -30,8 +31,10 @@ SMALL = [
 ]
 
 
-def test_a_target_against_itself_is_measured_anew_each_time_and_the_study_is_kept(tmp_path: Path) -> None:
-    env = {**bare(), "GATEBENCH_HOME": str(tmp_path / "home"), "COLUMNS": "80"}
+def test_a_target_against_itself_is_measured_anew_each_time_and_the_study_is_kept(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    env = {**bare(), "GATEBENCH_HOME": str(laid_out(tmp_path / "home", tmp_path_factory)), "COLUMNS": "80"}
     config = SimConfig(service_ms=20, distribution=Distribution.CONSTANT, slots=0)
     with SimulatorProcess(config) as simulator:
         words = ["--url", simulator.url, "--model", "m", "--no-stream", *SMALL, *SURE]

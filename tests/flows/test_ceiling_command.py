@@ -1,8 +1,6 @@
 """`gatebench ceiling` against real simulators whose capacity is known."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +11,10 @@ from flows.cli import run
 from storage.store import Book
 from tasks.simulator.model import SimConfig
 from tasks.simulator.process import SimulatorProcess
-from tests.fakes.command import bare
+from tests.fakes.command import Commands, bare, commands
 from tests.fakes.history import quiet_server
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
-COMMAND = [sys.executable, "-m", "flows.cli"]
 # A busy machine must not make a test invalid: what is tested here is not the instrument.
 LIMITS = [f"health.{name}=1e9" for name in ("invalid_loop_lag_p99_ms", "invalid_lag_p99_ms", "invalid_cpu_share")]
 SURE = [word for limit in [*LIMITS, "ceiling.requests=80"] for word in ("--set", limit)]
@@ -25,25 +22,32 @@ SMALL = ["--model", "m", "--no-stream", "--duration", "1s", *SURE]
 
 
 @pytest.fixture(scope="module")
-def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    place = tmp_path_factory.mktemp("ceiling")
-    with quiet_server(place / "server", tmp_path_factory) as ours:
-        yield {**ours, **bare(), "GATEBENCH_HOME": str(place / "home")}
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ceiling")
 
 
-def gatebench(env: dict[str, str], *words: str) -> tuple[int, Any, str]:
+@pytest.fixture(scope="module")
+def gatebench(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    with (
+        quiet_server(place / "server", tmp_path_factory) as ours,
+        commands({**ours, **bare(), "GATEBENCH_HOME": str(place / "home")}, place) as run,
+    ):
+        yield run
+
+
+def ceiling(gatebench: Commands, *words: str) -> tuple[int, Any, str]:
     """(exit code, what its JSON says, stderr)."""
-    done = subprocess.run([*COMMAND, *words, "--json", "-"], capture_output=True, text=True, env=env, check=False)
-    assert "Traceback" not in done.stderr
-    return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
+    done = gatebench("ceiling", *words, "--json", "-")
+    assert "Traceback" not in done.err
+    return done.code, json.loads(done.out) if done.out else None, done.err
 
 
 def test_the_capacity_of_a_simulator_is_found_in_both_loops_and_a_sweep_is_widened_as_far_as_allowed(
-    env: dict[str, str],
+    gatebench: Commands, place: Path
 ) -> None:
     with SimulatorProcess(SimConfig(slots=4, service_ms=50.0)) as simulator:
         words = ["--url", simulator.url, *SMALL, "--concurrency", "1,2", "--requests", "24", "--blocks", "3"]
-        code, found, err = gatebench(env, "ceiling", *words, "--extend-to", "16")
+        code, found, err = ceiling(gatebench, *words, "--extend-to", "16")
         truth = simulator.stats()["capacity_rps"]
     assert code == 0, err
     assert found["schema"] == "gatebench.ceiling/1"
@@ -55,17 +59,17 @@ def test_the_capacity_of_a_simulator_is_found_in_both_loops_and_a_sweep_is_widen
     tried = found["rates"]
     assert {rate["sustained"] for rate in tried} == {True, False}
     assert "sustains" in found["headline"] and "kept up" in err
-    book = Book(Path(env["GATEBENCH_HOME"]) / "gatebench.duckdb")
+    book = Book(place / "home" / "gatebench.duckdb")
     [kept] = book.sustained(found["run_id"])
     assert [probe.rate_rps for probe in kept.probes] == [rate["rate_rps"] for rate in tried]
     page = Path(found["report"]).read_text(encoding="utf-8")
     assert "The rate it keeps up with" in page and "rates-0" in page
 
 
-def test_a_quota_is_the_limit_and_a_search_without_a_sweep_begins_where_it_is_told(env: dict[str, str]) -> None:
+def test_a_quota_is_the_limit_and_a_search_without_a_sweep_begins_where_it_is_told(gatebench: Commands) -> None:
     with SimulatorProcess(SimConfig(slots=2, service_ms=20.0, queue_limit=1)) as simulator:
         words = ["--url", simulator.url, *SMALL, "--start", "50", "--max-rate", "400", "--set", "ceiling.most=4"]
-        code, found, err = gatebench(env, "ceiling", *words)
+        code, found, err = ceiling(gatebench, *words)
     assert code == 0, err
     assert (found["ceiling"], found["levels"]) == (None, [])
     assert found["rates"][0]["rate_rps"] == pytest.approx(50, rel=0.01)

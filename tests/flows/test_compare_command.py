@@ -1,8 +1,6 @@
 """`gatebench compare` against real simulators: equal ones, a slower one, one behind the other, and a plan."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,11 +10,10 @@ from flows.cli import run
 from storage.store import Book
 from tasks.simulator.model import Distribution, SimConfig
 from tasks.simulator.process import SimulatorProcess
-from tests.fakes.command import bare
+from tests.fakes.command import Commands, bare, commands
 from tests.fakes.history import quiet_server
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
-COMMAND = [sys.executable, "-m", "flows.cli", "compare"]
 # A busy machine must not make a test invalid: what is tested here is not the instrument.
 LIMITS = [f"health.{name}=1e9" for name in ("invalid_loop_lag_p99_ms", "invalid_lag_p99_ms", "invalid_cpu_share")]
 SURE = [word for limit in LIMITS for word in ("--set", limit)]
@@ -24,10 +21,17 @@ SMALL = ["--model", "m", "--requests", "80", "--concurrency", "2", "--blocks", "
 
 
 @pytest.fixture(scope="module")
-def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    place = tmp_path_factory.mktemp("compare")
-    with quiet_server(place / "server", tmp_path_factory) as ours:
-        yield {**ours, **bare(), "GATEBENCH_HOME": str(place / "home")}
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("compare")
+
+
+@pytest.fixture(scope="module")
+def gatebench(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    with (
+        quiet_server(place / "server", tmp_path_factory) as ours,
+        commands({**ours, **bare(), "GATEBENCH_HOME": str(place / "home")}, place) as run,
+    ):
+        yield run
 
 
 @pytest.fixture(scope="module")
@@ -43,38 +47,40 @@ def urls() -> Iterator[dict[str, str]]:
         yield {"main": main.url, "same": same.url, "slower": slower.url}
 
 
-def compare(env: dict[str, str], *words: str) -> tuple[int, str, str]:
-    done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, env=env, check=False)
-    assert "Traceback" not in done.stderr
-    return done.returncode, done.stdout, done.stderr
+def compare(gatebench: Commands, *words: str) -> tuple[int, str, str]:
+    done = gatebench("compare", *words)
+    assert "Traceback" not in done.err
+    return done.code, done.out, done.err
 
 
-def test_a_candidate_like_the_baseline_passes(env: dict[str, str], urls: dict[str, str]) -> None:
+def test_a_candidate_like_the_baseline_passes(gatebench: Commands, urls: dict[str, str]) -> None:
     words = ["--baseline", urls["main"], "--candidate", urls["same"], *SMALL, "--min-effect", "0.3"]
-    code, out, err = compare(env, *words)
+    code, out, err = compare(gatebench, *words)
     assert code == 0, out + err
     # On a machine this busy two equal targets may be too noisy to tell; that is no alarm.
     assert "Unchanged: candidate is like baseline" in " ".join(out.split()) or "Inconclusive: too noisy" in out
 
 
-def test_a_slower_candidate_is_measured_twice_and_exits_with_10(env: dict[str, str], urls: dict[str, str]) -> None:
+def test_a_slower_candidate_is_measured_twice_and_exits_with_10(
+    gatebench: Commands, urls: dict[str, str], place: Path
+) -> None:
     words = ["--baseline", urls["main"], "--candidate", urls["slower"], *SMALL, "--min-effect", "0.3", "--json", "-"]
-    code, out, err = compare(env, *words)
+    code, out, err = compare(gatebench, *words)
     assert code == 10, err
     found = json.loads(out)
     assert (found["schema"], found["verdict"], found["baseline"]) == ("gatebench.compare/1", "regressed", "baseline")
     p50 = next(c for c in found["comparisons"] if (c["metric"], c["level"]) == ("latency_p50", 2))
     assert (p50["verdict"], p50["blocks"]) == ("regressed", 4)
     assert 30 < p50["by"] < 120 and p50["again"] > 0.3
-    book = Book(Path(env["GATEBENCH_HOME"]) / "gatebench.duckdb")
+    book = Book(place / "home" / "gatebench.duckdb")
     assert {leg.attempt for leg in book.legs(found["run_id"])} == {"first", "confirm"}
     assert len(book.comparisons(found["run_id"])) == len(found["comparisons"])
     assert "Side by side" in Path(found["report"]).read_text(encoding="utf-8")
 
 
-def test_what_a_gateway_adds_is_told_and_not_judged(env: dict[str, str], urls: dict[str, str]) -> None:
+def test_what_a_gateway_adds_is_told_and_not_judged(gatebench: Commands, urls: dict[str, str]) -> None:
     words = ["--candidate", urls["slower"], "--direct", urls["main"], *SMALL, "--json", "-"]
-    code, out, err = compare(env, *words)
+    code, out, err = compare(gatebench, *words)
     assert code == 0, err
     found = json.loads(out)
     assert found["verdict"] is None
@@ -85,7 +91,7 @@ def test_what_a_gateway_adds_is_told_and_not_judged(env: dict[str, str], urls: d
 
 
 def test_two_blocks_are_inconclusive_and_strict_makes_that_17(
-    env: dict[str, str], urls: dict[str, str], tmp_path: Path
+    gatebench: Commands, urls: dict[str, str], tmp_path: Path
 ) -> None:
     plan = tmp_path / "two.toml"
     targets = "".join(
@@ -93,7 +99,7 @@ def test_two_blocks_are_inconclusive_and_strict_makes_that_17(
     )
     plan.write_text(f'name = "two"\n{targets}[control]\nenabled = false\n', encoding="utf-8")
     words = ["--plan", str(plan), "main", "slower", "--requests", "40", "--concurrency", "2", "--blocks", "2"]
-    code, out, err = compare(env, *words, "--no-stream", "--strict", *SURE)
+    code, out, err = compare(gatebench, *words, "--no-stream", "--strict", *SURE)
     assert code == 17, out + err
     assert "Inconclusive: 2 blocks; 3 are needed." in out
     assert "same" not in out

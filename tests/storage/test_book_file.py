@@ -85,6 +85,40 @@ def test_a_book_released_in_time_is_used(book, holder):
     assert pauses[1] > pauses[0]
 
 
+def test_a_book_that_is_kept_open_is_opened_once_for_all_and_free_after_that(book, make_run):
+    opened = []
+
+    def open_it(path: Path) -> duckdb.DuckDBPyConnection:
+        beside = {con for con in opened if _is_open(con)}
+        opened.append(open_file(path))
+        looked.append(len(beside))
+        return opened[-1]
+
+    looked: list[int] = []
+    mine = Book(book.path, connection=Connection(book.path, open=open_it))
+    with mine.kept_open():
+        mine.start_run(make_run())
+        assert [run.run_id for run in mine.runs()] == [make_run().run_id]
+    assert looked[-2:] == [1, 1]  # both found it open
+    assert not any(_is_open(con) for con in opened)
+    asked = "import duckdb, sys; print(len(duckdb.connect(sys.argv[1]).execute('from runs').fetchall()))"
+    done = subprocess.run([sys.executable, "-c", asked, str(book.path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
+
+
+def test_a_book_that_cannot_be_kept_open_says_why(book, holder):
+    with pytest.raises(BookLocked, match=f"held by process {holder.pid}"), Book(book.path, wait_s=0.2).kept_open():
+        pass
+
+
+def _is_open(con: duckdb.DuckDBPyConnection) -> bool:
+    try:
+        con.execute("select 1")
+    except duckdb.ConnectionException:
+        return False
+    return True
+
+
 def test_many_threads_and_two_processes_write_one_book_and_nothing_is_lost(book):
     script = (
         "import sys; from pathlib import Path; from storage.store import Book\n"
