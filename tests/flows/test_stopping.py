@@ -23,6 +23,7 @@ import pytest
 from flows import stopping
 from tasks.simulator.model import SimConfig
 from tasks.simulator.process import SimulatorProcess
+from tests.fakes.history import laid_out
 
 COMMAND = [sys.executable, "-m", "flows.cli"]
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -45,6 +46,11 @@ def heard() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def home(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return laid_out(tmp_path / "home", tmp_path_factory)
 
 
 def press() -> None:
@@ -177,8 +183,7 @@ def status(home: Path) -> str:
 
 
 @pytest.mark.server
-def test_once_on_a_terminal_keeps_the_rows_and_marks_the_run(tmp_path):
-    home = tmp_path / "home"
+def test_once_on_a_terminal_keeps_the_rows_and_marks_the_run(home):
     with sweeping(home) as one:
         one.until(lambda: "/s" in one.text and rows_on_disk(home) > 0)
         one.ctrl_c()
@@ -193,8 +198,7 @@ def test_once_on_a_terminal_keeps_the_rows_and_marks_the_run(tmp_path):
 
 
 @pytest.mark.server
-def test_twice_on_a_terminal_leaves_at_once_and_nothing_runs_on(tmp_path):
-    home = tmp_path / "home"
+def test_twice_on_a_terminal_leaves_at_once_and_nothing_runs_on(home):
     with sweeping(home) as one:
         one.until(lambda: rows_on_disk(home) > 0)
         one.ctrl_c()
@@ -227,8 +231,8 @@ def alive_in(session: int) -> list[str]:
 
 
 @pytest.mark.server
-def test_json_is_all_there_is_on_stdout_and_no_color_is_kept(tmp_path):
-    home, file = tmp_path / "home", tmp_path / "out.json"
+def test_json_is_all_there_is_on_stdout_and_no_color_is_kept(home):
+    file = home.parent / "out.json"
     shell = ("/bin/sh", "-c", f'exec "$@" > {file}', "sh")
     with sweeping(home, *shell, requests=40, json_to="-", NO_COLOR="1") as one:
         assert one.end(120) == 0, one.text
