@@ -2,60 +2,37 @@
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict
 
-from config.forms import Form, SweepForm, sweep_parts
-
-
-def _position(n: int) -> dict[str, Any]:
-    return {"position": n}
+from config.forms import Form, SweepForm, field, sweep_parts
 
 
 class CeilingForm(Form):
     """Open loop: which rates are tried. Each is tried by itself, the next one where the answer lies."""
 
-    model_config = SweepForm.model_config | {"title": "Rates"}
+    model_config = ConfigDict(title="Rates")
 
-    duration_s: float = Field(
-        10.0, gt=0, title="Duration", description="Seconds of each rate", json_schema_extra=_position(1)
+    duration_s: float = field(1, "Duration", "Seconds of each rate", 10.0, gt=0)
+    max_rps: float | None = field(
+        2, "Highest rate", "Never try more; empty: a tenth beyond what the sweep reached", None, gt=0
     )
-    max_rps: float | None = Field(
-        None,
-        gt=0,
-        title="Highest rate",
-        description="Never try more; empty: a tenth beyond what the sweep reached",
-        json_schema_extra=_position(2),
+    start_rps: float | None = field(
+        3, "First rate", "Begin here and do not sweep; empty: sweep first, and begin at what it reached", None, gt=0
     )
-    start_rps: float | None = Field(
-        None,
-        gt=0,
-        title="First rate",
-        description="Begin here and do not sweep; empty: sweep first, and begin at what it reached",
-        json_schema_extra=_position(3),
-    )
-    tolerance: float = Field(
+    tolerance: float = field(
+        4,
+        "Tolerance",
+        "Share by which the lowest rate that was too much may lie above the answer",
         0.02,
         ge=0.005,
         le=0.5,
-        title="Tolerance",
-        description="Share by which the lowest rate that was too much may lie above the answer",
-        json_schema_extra=_position(4),
     )
-    arrivals: Literal["constant", "poisson"] = Field(
-        "constant",
-        title="Arrivals",
-        description="How the starts are spaced: evenly, or drawn",
-        json_schema_extra=_position(5),
+    arrivals: Literal["constant", "poisson"] = field(
+        5, "Arrivals", "How the starts are spaced: evenly, or drawn", "constant"
     )
-    most: int = Field(
-        16, ge=2, le=100, title="Most rates", description="Rates tried at most", json_schema_extra=_position(6)
-    )
-    extend_to: int = Field(
-        0,
-        ge=0,
-        title="Extend to",
-        description="Double the sweep's top level up to this while throughput still rises; 0: never",
-        json_schema_extra=_position(7),
+    most: int = field(6, "Most rates", "Rates tried at most", 16, ge=2, le=100)
+    extend_to: int = field(
+        7, "Extend to", "Double the sweep's top level up to this while throughput still rises; 0: never", 0, ge=0
     )
 
 

@@ -1,7 +1,7 @@
 """What a person fills in to start a run by hand: shallow, every field explained. `config.plan` has the rest."""
 
-from collections.abc import Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -9,10 +9,14 @@ from config.load import Arrivals, Load, make_load
 from config.plan import Plan, PlanError, make_plan, override
 from config.shapes import KEY_NAME, NAME, STEPS, STRESS, URL, WINDOW, Concurrency
 
+T = TypeVar("T")
 
-def _position(n: int, **limits: Any) -> dict[str, Any]:
-    """Where a field stands, and what its text must look like."""
-    return {"position": n, **limits}
+
+def field(position: int, title: str, description: str, default: T, schema: Mapping[str, Any] = {}, **limits: Any) -> T:
+    """A field of a form: where it stands, its words, and what it is where nobody fills it in. `schema`: what the page
+    checks of it, `limits`: what we check too."""
+    extra = {"position": position, **schema}
+    return cast("T", Field(default, title=title, description=description, json_schema_extra=extra, **limits))
 
 
 class Form(BaseModel):
@@ -27,37 +31,23 @@ class TargetForm(Form):
 
     model_config = ConfigDict(title="Target")
 
-    name: str = Field(
-        "target",
-        title="Name",
-        description="Short name for tables and charts",
-        json_schema_extra=_position(1, pattern=NAME),
-    )
-    url: str = Field(
-        "http://127.0.0.1:4000/v1",
-        title="URL",
-        description="OpenAI base URL, ending in /v1",
-        json_schema_extra=_position(2, pattern=URL),
-    )
-    model: str = Field(
-        "default", title="Model", description="Model to ask for", json_schema_extra=_position(3, minLength=1)
-    )
-    api_key_env: str = Field(
+    name: str = field(1, "Name", "Short name for tables and charts", "target", {"pattern": NAME})
+    url: str = field(2, "URL", "OpenAI base URL, ending in /v1", "http://127.0.0.1:4000/v1", {"pattern": URL})
+    model: str = field(3, "Model", "Model to ask for", "default", {"minLength": 1})
+    api_key_env: str = field(
+        4,
+        "Key variable",
+        "Name of the worker's environment variable that holds the key; never the key itself",
         "GATEBENCH_API_KEY",
-        title="Key variable",
-        description="Name of the worker's environment variable that holds the key; never the key itself",
-        json_schema_extra=_position(4, pattern=KEY_NAME),
+        {"pattern": KEY_NAME},
     )
 
 
 class RivalForm(TargetForm):
     """One of the endpoints that are compared."""
 
-    direct: bool = Field(
-        False,
-        title="Direct",
-        description="The upstream itself: what the others add to it is told as gateway overhead, and not judged",
-        json_schema_extra=_position(5),
+    direct: bool = field(
+        5, "Direct", "The upstream itself: what the others add to it is told as gateway overhead, and not judged", False
     )
 
 
@@ -72,58 +62,30 @@ class SweepForm(Form):
 
     model_config = ConfigDict(title="Sweep")
 
-    levels: list[Concurrency] = Field(
-        [1, 10, 50, 100],
-        title="Levels",
-        description="Concurrent requests, one entry a level",
-        json_schema_extra=_position(1, minItems=1, uniqueItems=True),
+    levels: list[Concurrency] = field(
+        1, "Levels", "Concurrent requests, one entry a level", [1, 10, 50, 100], {"minItems": 1, "uniqueItems": True}
     )
-    requests: int = Field(
-        1000,
-        ge=1,
-        title="Requests a level",
-        description="Measured requests, over all blocks",
-        json_schema_extra=_position(2),
-    )
-    blocks: int = Field(
-        5,
-        ge=1,
-        le=50,
-        title="Blocks",
-        description="Passes over all levels, in random order",
-        json_schema_extra=_position(3),
-    )
-    stream: bool = Field(
-        True, title="Streaming", description="Ask for streamed answers", json_schema_extra=_position(4)
-    )
-    control: bool = Field(
-        True, title="Control", description="Measure gatebench's own responder beside it", json_schema_extra=_position(5)
-    )
+    requests: int = field(2, "Requests a level", "Measured requests, over all blocks", 1000, ge=1)
+    blocks: int = field(3, "Blocks", "Passes over all levels, in random order", 5, ge=1, le=50)
+    stream: bool = field(4, "Streaming", "Ask for streamed answers", True)
+    control: bool = field(5, "Control", "Measure gatebench's own responder beside it", True)
 
 
-def _in_flight(n: int) -> Any:
-    return Field(
-        1000,
-        ge=1,
-        title="Most in flight",
-        description="Requests under way at once; beyond it the next field decides",
-        json_schema_extra=_position(n),
-    )
+OnFull = Literal["queue", "drop", "abort"]
 
 
-def _on_full(n: int) -> Any:
-    return Field(
-        "queue",
-        title="When full",
-        description="queue: sent late, and counted from when it was due; drop: counted; abort: stop",
-        json_schema_extra=_position(n),
-    )
+def _in_flight(n: int) -> int:
+    words = "Requests under way at once; beyond it the next field decides"
+    return field(n, "Most in flight", words, 1000, ge=1)
 
 
-def _spin(n: int) -> Any:
-    return Field(
-        False, title="Spin", description="Spend a core on starting within microseconds", json_schema_extra=_position(n)
-    )
+def _on_full(n: int) -> OnFull:
+    words = "queue: sent late, and counted from when it was due; drop: counted; abort: stop"
+    return field(n, "When full", words, "queue")
+
+
+def _spin(n: int) -> bool:
+    return field(n, "Spin", "Spend a core on starting within microseconds", False)
 
 
 class ReplayForm(Form):
@@ -131,54 +93,28 @@ class ReplayForm(Form):
 
     model_config = ConfigDict(title="Replay")
 
-    workload: str = Field(
+    workload: str = field(1, "Workload", "Parquet file or pinned name; empty: the built-in one", "")
+    speed: float = field(2, "Speed", "2 plays twice as fast", 1.0, gt=0)
+    window: str = field(3, "Window", "Part to play, as in 0:10m; empty: all", "", {"pattern": WINDOW})
+    max_idle_gap_s: float | None = field(
+        4, "Longest idle gap", "Seconds of recorded time; longer gaps are cut to it", None, gt=0
+    )
+    scale: float = field(
+        5, "Scale", "2 sends twice as many in the same time, bursts and think times as they were", 1.0, gt=0
+    )
+    loop_s: float | None = field(6, "Loop", "Play it again and again for so many seconds; empty: once", None, gt=0)
+    sessions: bool = field(
+        7, "Sessions", "A turn waits for the end of the turn before it and its recorded think time", False
+    )
+    stress: str = field(
+        8,
+        "Stress",
+        "Load on top that is not judged, as in rate=50,from=1m,until=5m or concurrency=8; empty: none",
         "",
-        title="Workload",
-        description="Parquet file or pinned name; empty: the built-in one",
-        json_schema_extra=_position(1),
-    )
-    speed: float = Field(1.0, gt=0, title="Speed", description="2 plays twice as fast", json_schema_extra=_position(2))
-    window: str = Field(
-        "",
-        title="Window",
-        description="Part to play, as in 0:10m; empty: all",
-        json_schema_extra=_position(3, pattern=WINDOW),
-    )
-    max_idle_gap_s: float | None = Field(
-        None,
-        gt=0,
-        title="Longest idle gap",
-        description="Seconds of recorded time; longer gaps are cut to it",
-        json_schema_extra=_position(4),
-    )
-    scale: float = Field(
-        1.0,
-        gt=0,
-        title="Scale",
-        description="2 sends twice as many in the same time, bursts and think times as they were",
-        json_schema_extra=_position(5),
-    )
-    loop_s: float | None = Field(
-        None,
-        gt=0,
-        title="Loop",
-        description="Play it again and again for so many seconds; empty: once",
-        json_schema_extra=_position(6),
-    )
-    sessions: bool = Field(
-        False,
-        title="Sessions",
-        description="A turn waits for the end of the turn before it and its recorded think time",
-        json_schema_extra=_position(7),
-    )
-    stress: str = Field(
-        "",
-        title="Stress",
-        description="Load on top that is not judged, as in rate=50,from=1m,until=5m or concurrency=8; empty: none",
-        json_schema_extra=_position(8, pattern=STRESS),
+        {"pattern": STRESS},
     )
     max_in_flight: int = _in_flight(9)
-    on_full: Literal["queue", "drop", "abort"] = _on_full(10)
+    on_full: OnFull = _on_full(10)
     spin: bool = _spin(11)
 
 
@@ -187,49 +123,30 @@ class LoadForm(Form):
 
     model_config = ConfigDict(title="Load")
 
-    rate_rps: float = Field(10.0, gt=0, title="Rate", description="Requests a second", json_schema_extra=_position(1))
-    duration_s: float = Field(30.0, gt=0, title="Duration", description="Seconds", json_schema_extra=_position(2))
-    arrivals: Arrivals = Field(
-        "constant",
-        title="Arrivals",
-        description="How the starts are spaced: evenly, or drawn, or under a rate that changes",
-        json_schema_extra=_position(3),
+    rate_rps: float = field(1, "Rate", "Requests a second", 10.0, gt=0)
+    duration_s: float = field(2, "Duration", "Seconds", 30.0, gt=0)
+    arrivals: Arrivals = field(
+        3, "Arrivals", "How the starts are spaced: evenly, or drawn, or under a rate that changes", "constant"
     )
-    cv: float | None = Field(
-        None,
-        gt=0,
-        title="CV",
-        description="Spread of drawn gaps: needed by gamma, allowed with ramp and steps; 1 is Poisson",
-        json_schema_extra=_position(4),
+    cv: float | None = field(
+        4, "CV", "Spread of drawn gaps: needed by gamma, allowed with ramp and steps; 1 is Poisson", None, gt=0
     )
-    to_rps: float | None = Field(
-        None, ge=0, title="To rate", description="Rate at the end of a ramp", json_schema_extra=_position(5)
-    )
-    steps: str = Field(
+    to_rps: float | None = field(5, "To rate", "Rate at the end of a ramp", None, ge=0)
+    steps: str = field(
+        6,
+        "Steps",
+        "Rate and time of each step, as in 10:30s, 50:1m; rate and duration are then not used",
         "",
-        title="Steps",
-        description="Rate and time of each step, as in 10:30s, 50:1m; rate and duration are then not used",
-        json_schema_extra=_position(6, pattern=STEPS),
+        {"pattern": STEPS},
     )
-    sessions: bool = Field(
-        False,
-        title="Sessions",
-        description="Turns of a recorded session in order; the rate is then that of new sessions",
-        json_schema_extra=_position(7),
+    sessions: bool = field(
+        7, "Sessions", "Turns of a recorded session in order; the rate is then that of new sessions", False
     )
-    think_s: float | None = Field(
-        None,
-        gt=0,
-        title="Think time",
-        description="Mean seconds between turns, drawn; empty: as recorded",
-        json_schema_extra=_position(8),
-    )
+    think_s: float | None = field(8, "Think time", "Mean seconds between turns, drawn; empty: as recorded", None, gt=0)
     max_in_flight: int = _in_flight(9)
-    on_full: Literal["queue", "drop", "abort"] = _on_full(10)
+    on_full: OnFull = _on_full(10)
     spin: bool = _spin(11)
-    stream: bool = Field(
-        True, title="Streaming", description="Ask for streamed answers", json_schema_extra=_position(12)
-    )
+    stream: bool = field(12, "Streaming", "Ask for streamed answers", True)
 
     @property
     def words(self) -> str:
