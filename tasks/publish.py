@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from prefect import task
-from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact, acreate_table_artifact
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.events import emit_event
 
 from config.plan import Plan
@@ -23,7 +23,7 @@ from tasks.characterise import characterise_file
 from tasks.report.events import events_of
 from tasks.report.figures import main_verdict
 from tasks.report.html import render_html
-from tasks.report.markdown import estimate_rows, render_markdown
+from tasks.report.markdown import estimate_rows, render_markdown, render_place
 from tasks.report.view import RunView, targets
 from tasks.trend import lines
 
@@ -114,20 +114,16 @@ async def report(run_id: str) -> str:
 
 @task(name="publish", task_run_name="publish artifacts", **AGAIN)
 async def publish(run_id: str) -> None:
-    """Markdown with charts, the table of estimates, a link to the report, on the run's page; and the run's events."""
+    """Markdown with charts, the table of estimates, where the report lies, on the run's page; and the run's events."""
     settings = Settings()
     view = await asyncio.to_thread(view_with_trends, run_id, settings)
     text = await asyncio.to_thread(render_markdown, view)
-    await acreate_markdown_artifact(text, key="gatebench-verdict", description=f"Verdict of {run_id}")
+    said = text.partition("\n")[0].removeprefix("## ")  # the list of artifacts shows as much of it as has room
+    await acreate_markdown_artifact(text, key="gatebench-verdict", description=said[:200])
     await acreate_table_artifact(estimate_rows(view), key="gatebench-estimates", description="Estimates with intervals")
     if view.run.report is not None:
-        link = Path(view.run.report).as_uri()
-        await acreate_link_artifact(
-            link,
-            link_text="The full report (a file on the worker)",
-            key="gatebench-report",
-            description="Browsers open no file from here: copy the link into a new tab on the worker's machine",
-        )
+        place = render_place(view)
+        await acreate_markdown_artifact(place, key="gatebench-report", description="Where the full report lies")
     changes = await asyncio.to_thread(Book(settings.book_path, settings.book_wait_s).watch.changes, run_id=run_id)
     for event in events_of(view, changes):
         emit_event(event.name, event.resource, payload=event.payload, id=event.id)

@@ -4,6 +4,7 @@ are small and inside.
 """
 
 import base64
+from collections.abc import Iterable
 
 from tasks.charts.theme import Drawing, finding, to_png
 from tasks.charts.words import plain
@@ -35,8 +36,9 @@ from tasks.report.view import RunView, changed, targets
 
 PICTURES = 3
 CHANGES = 8
+CONFIRMED = "confirmed"
 
-__all__ = ["estimate_rows", "render_error", "render_markdown"]
+__all__ = ["estimate_rows", "render_error", "render_markdown", "render_place"]
 
 
 def render_markdown(view: RunView, charts: bool = True) -> str:
@@ -60,6 +62,20 @@ def render_markdown(view: RunView, charts: bool = True) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def render_place(view: RunView) -> str:
+    """Where the page lies. Browsers follow no link from a web page to a file, so it is said how to get there."""
+    run = view.run
+    host = _safe(str(run.environment.get("host", "the worker's machine")))
+    lines = [
+        f"The full report is a file on **{host}**. Browsers follow no link from here to it.",
+        f"`{run.report}`",
+        f"- There: open that path in a browser, or `gatebench report {run.run_id} --open`",
+        f"- From elsewhere: `scp {host}:{run.report} .`, and open what comes",
+        "It is one page with everything in it, and needs no network.",
+    ]
+    return "\n\n".join([*lines[:2], "\n".join(lines[2:4]), lines[4]]) + "\n"
+
+
 def render_error(name: str, said: str) -> str:
     """A run that ended without a result."""
     return f"## gatebench {_safe(name)}: no result\n\n{_safe(said)}\n"
@@ -71,10 +87,11 @@ def _pairs(view: RunView) -> list[str]:
         judged = table.kind != OVERHEAD
         heads = ["number", "where", table.baseline, table.candidate, "change", "by", *(["verdict"] if judged else [])]
         rows = [
-            [r.what, r.place, r.baseline, r.candidate, r.effect, r.by, *([f"{r.verdict} {r.reason}"] if judged else [])]
+            [r.what, r.place, r.baseline, r.candidate, r.effect, r.by, *([r.verdict] if judged else [])]
             for r in table.leading
         ]
         parts += [f"### {_safe(table.title)}", _table(heads, rows)]
+        parts += [_reasons((r.verdict, r.reason) for r in table.leading)] if judged else []
     if parts:
         heads = ["target", "measured", "failed", "output tokens an answer", "dollars", "per 1,000 requests"]
         sides = [[r.target, r.requests, r.failed, r.output, r.usd, r.per_thousand] for r in side_rows(view)]
@@ -140,16 +157,21 @@ def _facts(view: RunView) -> str:
 
 
 def _changes(rows: list[ChangeRow], *, several: bool) -> str:
+    shown, left = rows[:CHANGES], len(rows) - CHANGES
     cells = [
-        [
-            *(f"{row.target}: {row.what}" if several else row.what, row.tonight, row.effect, row.by),
-            f"{row.verdict}, {row.reason}" if row.reason else row.verdict,
-        ]
-        for row in rows[:CHANGES]
+        [f"{row.target}: {row.what}" if several else row.what, row.tonight, row.effect, row.by, row.verdict]
+        for row in shown
     ]
-    left = len(rows) - CHANGES
     table = _table(["number", "tonight", "change", "by", "verdict"], cells)
-    return table if left <= 0 else f"{table}\n\nThe report has {left} more."
+    more = f"The report has {left} more." if left > 0 else ""
+    return "\n\n".join(part for part in (table, _reasons((row.verdict, row.reason) for row in shown), more) if part)
+
+
+def _reasons(verdicts: Iterable[tuple[str, str]]) -> str:
+    """Beneath a table: Prefect's page wraps no cell, and cuts a table that is wider than it. What regressed or improved
+    was always seen twice."""
+    told = dict.fromkeys(one for one in verdicts if one[1] not in ("", CONFIRMED))
+    return "\n".join(f"- {_safe(verdict)}: {_safe(reason)}" for verdict, reason in told)
 
 
 def _table(heads: list[str], rows: list[list[str]]) -> str:

@@ -3,7 +3,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from tasks.report.markdown import estimate_rows, render_markdown
+from tasks.report.markdown import estimate_rows, render_markdown, render_place
 from tasks.report.view import RunView
 
 View = Callable[..., RunView]
@@ -25,10 +25,7 @@ def test_the_artifact_says_the_verdict_shows_three_pictures_and_stays_small(view
 
 def test_the_tables_have_the_change_and_the_levels(view: View) -> None:
     text = render_markdown(view(), charts=False)
-    assert (
-        "| p95 latency at 10 concurrent | 212 ms [201, 224] | +48 % [+41, +56] | +68.8 ms | regressed, confirmed |"
-        in text
-    )
+    assert "| p95 latency at 10 concurrent | 212 ms [201, 224] | +48 % [+41, +56] | +68.8 ms | regressed |" in text
     assert "| number | 1 concurrent | 10 concurrent |" in text
     assert "| p50 latency | 42.0 ms [41.0, 43.0] | 110 ms [107, 113] |" in text
     assert "| throughput | 23.2/s [22.9, 23.5] | 80.0/s [78.0, 82.0] |" in text
@@ -50,14 +47,31 @@ def test_what_was_measured_and_where_the_report_lies_come_before_any_table(view:
 def test_many_changes_are_cut_and_counted(view: View) -> None:
     many = [replace(view().verdicts[0], level=level) for level in range(1, 12)]
     text = render_markdown(view(verdicts=many), charts=False)
-    assert text.count("| regressed, confirmed |") == 8
+    assert text.count("| regressed |") == 8
     assert "The report has 3 more." in text
+
+
+def test_reasons_stand_once_beneath_the_table_which_would_be_cut_at_a_page_of_prefect(view: View) -> None:
+    first = view().verdicts[0]
+    doubts = [replace(first, level=level, verdict="inconclusive", reason="candidate") for level in (1, 10)]
+    lines = render_markdown(view(verdicts=[first, *doubts]), charts=False).splitlines()
+    assert [line for line in lines if "candidate" in line] == ["- inconclusive: candidate"]
+    assert not any("confirmed" in line for line in lines)
+
+
+def test_whoever_reads_the_page_of_a_run_is_told_how_to_get_to_the_report(view: View) -> None:
+    run = replace(view().run, environment={"host": "bench-1"})
+    text = render_place(view(run=run))
+    assert "a file on **bench-1**" in text
+    assert "\n`/data/runs/r7/report.html`\n" in text
+    assert "`gatebench report r7 --open`" in text
+    assert "`scp bench-1:/data/runs/r7/report.html .`" in text
 
 
 def test_a_cell_cannot_open_a_tag_or_another_cell(view: View) -> None:
     verdict = replace(view().verdicts[0], reason="<img src=x> | `x`")
     text = render_markdown(view(verdicts=[verdict]), charts=False)
-    assert "&lt;img src=x&gt; \\| 'x' |" in text
+    assert "- regressed: &lt;img src=x&gt; \\| 'x'" in text
     assert "<img" not in text
 
 
