@@ -7,15 +7,12 @@ import typer
 from flows import cli_common as common
 from flows.cli_common import AllowHost, DryRun, Home, Json, Quiet
 from flows.cli_options import (
-    Blocks,
     KeyEnv,
-    Levels,
     Model,
     Name,
     PlanFile,
-    Requests,
     Set,
-    Stream,
+    Swept,
     TargetName,
     Url,
     Workload,
@@ -23,7 +20,7 @@ from flows.cli_options import (
     need_url,
     plan_path,
     seconds,
-    swept,
+    spread,
 )
 from flows.cli_perform import foretell
 
@@ -32,10 +29,11 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(aa)
+    app.command()(spread(aa))
 
 
 def aa(
+    *,
     url: Url = None,
     model: Model = "default",
     runs: Annotated[int, typer.Option(help="How often the whole is done; the more, the surer.")] = 6,
@@ -51,10 +49,7 @@ def aa(
     simulated: Annotated[
         int, typer.Option(metavar="NIGHTS", help="Quiet nights to simulate; the more, the surer.")
     ] = 400,
-    requests: Requests = None,
-    concurrency: Levels = None,
-    blocks: Blocks = None,
-    stream: Stream = None,
+    swept: Swept,
     control: Annotated[bool, typer.Option("--control/--no-control", help="Measure our responder beside it.")] = True,
     workload: Workload = "",
     change: Set = None,
@@ -89,7 +84,7 @@ def aa(
     from config.forms import SweepForm, TargetForm, filled
     from flows.aa import chosen_plan, need_turns
 
-    given = swept(requests, concurrency, blocks, stream)
+    given = swept.given()
     form = TargetForm(name=target or name, url=url or "", model=model, api_key_env=api_key_env)
     sweep, overrides = filled(SweepForm, **given, control=control), list(change or [])
     if plan:

@@ -4,20 +4,16 @@ from typing import Annotated, Any
 
 import typer
 
-from flows import cli_common as common
-from flows.cli_common import AllowHost, DryRun, Home, Json, Quiet
+from flows.cli_common import DryRun
 from flows.cli_options import (
-    Blocks,
-    Junit,
+    How,
     KeyEnv,
-    Levels,
     Model,
     Name,
     PlanFile,
-    Requests,
     Set,
     Slos,
-    Stream,
+    Swept,
     TargetName,
     Url,
     Workload,
@@ -25,16 +21,17 @@ from flows.cli_options import (
     need_url,
     plan_path,
     seconds,
-    swept,
+    spread,
 )
-from flows.cli_perform import How, perform
+from flows.cli_perform import perform
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(ceiling)
+    app.command()(spread(ceiling))
 
 
 def ceiling(
+    *,
     url: Url = None,
     model: Model = "default",
     duration: Annotated[str, typer.Option(help="How long each rate is tried (10s); low rates take longer.")] = "",
@@ -53,10 +50,7 @@ def ceiling(
     extend_to: Annotated[
         int | None, typer.Option(help="Double the top level up to this while throughput still rises; absent: never.")
     ] = None,
-    requests: Requests = None,
-    concurrency: Levels = None,
-    blocks: Blocks = None,
-    stream: Stream = None,
+    swept: Swept,
     workload: Workload = "",
     slo: Slos = None,
     change: Set = None,
@@ -65,17 +59,13 @@ def ceiling(
     name: Name = "target",
     api_key_env: KeyEnv = "GATEBENCH_API_KEY",
     dry_run: DryRun = False,
-    allow_host: AllowHost = None,
-    json: Json = None,
-    junit: Junit = None,
-    quiet: Quiet = False,
-    home: Home = None,
+    how: How,
 ) -> int:
     """The highest rate a target keeps up with, inside the objectives: a sweep, then open-loop rates by bisection.
 
     Example: `gatebench ceiling --url http://127.0.0.1:4000/v1 --model m --slo "p95(latency) < 500ms"`
     """
-    settings = common.enter(home, allow_host)
+    settings = how.enter()
     from config.ceiling_form import CeilingForm, ceiling_parts
     from config.forms import SweepForm, TargetForm, filled, plan_from
     from config.plan import load_plan
@@ -88,7 +78,7 @@ def ceiling(
         "arrivals": arrivals,
     }
     rates = {key: value for key, value in asked.items() if value is not None}
-    given = swept(requests, concurrency, blocks, stream)
+    given = swept.given()
     extend = {} if extend_to is None else {"extend_to": extend_to}
     form = TargetForm(name=target or name, url=url or "", model=model, api_key_env=api_key_env)
     sweep, wanted = filled(SweepForm, **given, control=False), filled(CeilingForm, **rates, **extend)
@@ -116,5 +106,4 @@ def ceiling(
             return_state=True,
         )
 
-    how = How(json, junit, quiet, dry_run)
-    return perform(chosen, settings, how, call, sweep=chosen.ceiling.start_rps is None, ceiling=True)
+    return perform(chosen, settings, how, call, dry_run=dry_run, sweep=chosen.ceiling.start_rps is None, ceiling=True)

@@ -4,24 +4,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows import cli_common as common
-from flows.cli_common import AllowHost, DryRun, Home, Json, Quiet, Strict
+from flows.cli_common import DryRun, Strict
 from flows.cli_options import (
-    Blocks,
-    Junit,
+    How,
     KeyEnv,
-    Levels,
     Model,
-    Requests,
     Set,
     Slos,
-    Stream,
+    Swept,
     Workload,
     changes_of,
     plan_path,
-    swept,
+    spread,
 )
-from flows.cli_perform import How, perform
+from flows.cli_perform import perform
 
 if TYPE_CHECKING:
     from config.forms import RivalForm
@@ -30,10 +26,11 @@ Urls = list[str] | None
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(compare)
+    app.command()(spread(compare))
 
 
 def compare(
+    *,
     names: Annotated[Urls, typer.Argument(metavar="A B [C…]", help="Targets of the plan, the baseline first.")] = None,
     plan: Annotated[str | None, typer.Option("--plan", metavar="FILE", help="A plan with two targets or more.")] = None,
     baseline: Annotated[str | None, typer.Option(metavar="URL", help="OpenAI base URL to compare with.")] = None,
@@ -48,10 +45,7 @@ def compare(
     direct_model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Model to ask the upstream for, where it differs.")
     ] = None,
-    requests: Requests = None,
-    concurrency: Levels = None,
-    blocks: Blocks = None,
-    stream: Stream = None,
+    swept: Swept,
     control: Annotated[
         bool | None, typer.Option("--control/--no-control", help="Measure our own responder beside them (off).")
     ] = None,
@@ -70,21 +64,17 @@ def compare(
     ] = None,
     dry_run: DryRun = False,
     strict: Strict = False,
-    allow_host: AllowHost = None,
-    json: Json = None,
-    junit: Junit = None,
-    quiet: Quiet = False,
-    home: Home = None,
+    how: How,
 ) -> int:
     """Targets side by side in the same blocks: who is slower, by how much, and what a gateway adds. Needs no history.
 
     Example: `gatebench compare --baseline http://127.0.0.1:4000/v1 --candidate http://127.0.0.1:4001/v1 --model m`
     """
-    settings = common.enter(home, allow_host)
+    settings = how.enter()
     from config.forms import plan_of, rivals_of, sweep_parts
     from config.plan import load_plan
 
-    given = swept(requests, concurrency, blocks, stream)
+    given = swept.given()
     overrides = [*([] if min_effect is None else [f"judge.min_effect={min_effect}"]), *(change or [])]
     targets = _targets(baseline, candidate, direct, (model, candidate_model, direct_model))
     targets = _keys(targets, api_key_env, candidate_key_env, direct_key_env)
@@ -109,7 +99,7 @@ def compare(
 
         return flow(targets=targets, **parameters, overrides=overrides, return_state=True)
 
-    return perform(chosen, settings, How(json, junit, quiet, dry_run, strict), call, sweep=True)
+    return perform(chosen, settings, how, call, dry_run=dry_run, strict=strict, sweep=True)
 
 
 def _targets(

@@ -1,27 +1,24 @@
 """Commands that measure. Each is a Prefect flow run, so that history is one."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from flows import cli_common as common
-from flows.cli_common import AllowHost, DryRun, Home, Json, Quiet, Strict
+from flows.cli_common import DryRun, Home, Json, Quiet, Strict
 from flows.cli_options import (
-    Blocks,
+    How,
     InFlight,
-    Junit,
     KeyEnv,
-    Levels,
     Model,
     Name,
     OnFull,
     PlanFile,
-    Requests,
     Sessions,
     Set,
     Slos,
     Spin,
-    Stream,
+    Swept,
     TargetName,
     Url,
     Workload,
@@ -30,40 +27,34 @@ from flows.cli_options import (
     need_url,
     plan_path,
     seconds,
-    swept,
+    spread,
 )
-from flows.cli_perform import How, finish, perform
-
-if TYPE_CHECKING:
-    pass
+from flows.cli_perform import finish, perform
 
 
 def register(app: typer.Typer) -> None:
     app.command()(quickstart)
-    app.command()(nightly)
-    app.command()(sweep)
-    app.command()(replay)
-    app.command()(load)
+    app.command()(spread(nightly))
+    app.command()(spread(sweep))
+    app.command()(spread(replay))
+    app.command()(spread(load))
 
 
 def nightly(
+    *,
     plan: Annotated[str, typer.Option("--plan", metavar="FILE", help="Plan file, or a shipped name.")] = "nightly",
     target: TargetName = None,
     change: Set = None,
     trial: Annotated[bool, typer.Option("--trial", help="Do not let this night into the baseline.")] = False,
     dry_run: DryRun = False,
     strict: Strict = False,
-    allow_host: AllowHost = None,
-    json: Json = None,
-    junit: Junit = None,
-    quiet: Quiet = False,
-    home: Home = None,
+    how: How,
 ) -> int:
     """The whole night once, as the schedule runs it: capture, replay, sweep, judge, report, alert.
 
     Example: `gatebench nightly --plan my-gateway.toml --set sweep.requests=500`
     """
-    settings = common.enter(home, allow_host)
+    settings = how.enter()
     from config.plan import load_plan
 
     chosen = load_plan(plan, change or [])
@@ -74,18 +65,17 @@ def nightly(
 
         return flow(plan_path(plan), target or "", list(change or []), not trial, return_state=True)
 
-    how = How(json, junit, quiet, dry_run, strict)
     replay, ceiling = chosen.replay.enabled, chosen.ceiling.enabled
-    return perform(chosen, settings, how, call, sweep=True, replay=replay, ceiling=ceiling)
+    return perform(
+        chosen, settings, how, call, dry_run=dry_run, strict=strict, sweep=True, replay=replay, ceiling=ceiling
+    )
 
 
 def sweep(
+    *,
     url: Url = None,
     model: Model = "default",
-    requests: Requests = None,
-    concurrency: Levels = None,
-    blocks: Blocks = None,
-    stream: Stream = None,
+    swept: Swept,
     control: Annotated[bool, typer.Option("--control/--no-control", help="Measure our responder beside it.")] = True,
     workload: Workload = "",
     slo: Slos = None,
@@ -95,21 +85,17 @@ def sweep(
     name: Name = "target",
     api_key_env: KeyEnv = "GATEBENCH_API_KEY",
     dry_run: DryRun = False,
-    allow_host: AllowHost = None,
-    json: Json = None,
-    junit: Junit = None,
-    quiet: Quiet = False,
-    home: Home = None,
+    how: How,
 ) -> int:
     """Closed-loop sweep over levels of concurrency: latency, throughput, the ceiling.
 
     Example: `gatebench sweep --url http://127.0.0.1:4000/v1 --model m --requests 1000 --concurrency 1,10,50,100`
     """
-    settings = common.enter(home, allow_host)
+    settings = how.enter()
     from config.forms import SweepForm, TargetForm, plan_from, sweep_parts
     from config.plan import load_plan
 
-    given = swept(requests, concurrency, blocks, stream)
+    given = swept.given()
     overrides = list(change or [])
     form = TargetForm(name=target or name, url=url or "", model=model, api_key_env=api_key_env)
     if plan:
@@ -134,11 +120,11 @@ def sweep(
             return_state=True,
         )
 
-    how = How(json, junit, quiet, dry_run)
-    return perform(chosen, settings, how, call, sweep=True, ceiling=chosen.ceiling.enabled)
+    return perform(chosen, settings, how, call, dry_run=dry_run, sweep=True, ceiling=chosen.ceiling.enabled)
 
 
 def replay(
+    *,
     workload: Annotated[str, typer.Argument(metavar="W.parquet", help="Captured workload, or a pinned name.")],
     url: Url = None,
     model: Model = "default",
@@ -162,17 +148,13 @@ def replay(
     name: Name = "target",
     api_key_env: KeyEnv = "GATEBENCH_API_KEY",
     dry_run: DryRun = False,
-    allow_host: AllowHost = None,
-    json: Json = None,
-    junit: Junit = None,
-    quiet: Quiet = False,
-    home: Home = None,
+    how: How,
 ) -> int:
     """Replay a captured workload at its recorded times.
 
     Example: `gatebench replay traffic.parquet --url http://127.0.0.1:4000/v1 --model m --speed 10`
     """
-    settings = common.enter(home, allow_host)
+    settings = how.enter()
     from config.forms import ReplayForm, TargetForm, filled, plan_from
 
     form = TargetForm(name=name, url=need_url(url), model=model, api_key_env=api_key_env)
@@ -200,10 +182,11 @@ def replay(
 
         return flow(target=form, replay=parts, models=models, slos=slos, overrides=overrides, return_state=True)
 
-    return perform(chosen, settings, How(json, junit, quiet, dry_run), call, replay=True)
+    return perform(chosen, settings, how, call, dry_run=dry_run, replay=True)
 
 
 def load(
+    *,
     url: Url = None,
     model: Model = "default",
     rate: Annotated[float, typer.Option(help="Requests a second.")] = 10.0,
@@ -232,17 +215,13 @@ def load(
     name: Name = "target",
     api_key_env: KeyEnv = "GATEBENCH_API_KEY",
     dry_run: DryRun = False,
-    allow_host: AllowHost = None,
-    json: Json = None,
-    junit: Junit = None,
-    quiet: Quiet = False,
-    home: Home = None,
+    how: How,
 ) -> int:
     """One open-loop trial at a rate, whatever the target does.
 
     Example: `gatebench load --url http://127.0.0.1:4000/v1 --model m --rate 200 --duration 30s`
     """
-    settings = common.enter(home, allow_host)
+    settings = how.enter()
     from config.forms import LoadForm, TargetForm, filled, load_from, plan_from
 
     form = TargetForm(name=name, url=need_url(url), model=model, api_key_env=api_key_env)
@@ -269,7 +248,7 @@ def load(
 
         return flow(target=form, load=parts, workload=workload, slos=slos, overrides=overrides, return_state=True)
 
-    return perform(chosen, settings, How(json, junit, quiet, dry_run), call, load=load_from(parts))
+    return perform(chosen, settings, how, call, dry_run=dry_run, load=load_from(parts))
 
 
 def quickstart(json: Json = None, quiet: Quiet = False, home: Home = None) -> int:
@@ -283,5 +262,5 @@ def quickstart(json: Json = None, quiet: Quiet = False, home: Home = None) -> in
 
     with common.prefect_at_hand():
         data = show(settings, quiet)
-    finish(data, settings, How(json, None, quiet))
+    finish(data, settings, How(json=json, quiet=quiet))
     return 0 if data["verdict"] == "regressed" else 1

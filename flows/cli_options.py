@@ -1,9 +1,19 @@
 """Options that several measuring commands take, each said once, and what their words mean."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from functools import wraps
+from inspect import Signature, signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from flows import cli_common as common
+from flows.cli_common import AllowHost, Home, Json, Quiet
+
+if TYPE_CHECKING:
+    from config.settings import Settings
 
 Url = Annotated[str | None, typer.Option(help="OpenAI base URL, as in http://127.0.0.1:4000/v1.")]
 Model = Annotated[str, typer.Option(help="Model to ask for.")]
@@ -19,11 +29,6 @@ Workload = Annotated[str, typer.Option(help="Parquet file or pinned name; absent
 Junit = Annotated[
     Path | None, typer.Option("--junit", metavar="FILE", help="Write the verdicts as JUnit XML, which CI shows.")
 ]
-# closed loop
-Requests = Annotated[int | None, typer.Option(help="Measured requests a level and target (1000).")]
-Levels = Annotated[str | None, typer.Option("--concurrency", help="Levels, as in 1,10,50,100.")]
-Blocks = Annotated[int | None, typer.Option(help="Passes over all levels (5); at least 3 to judge by.")]
-Stream = Annotated[bool | None, typer.Option("--stream/--no-stream", help="Streamed answers (on).")]
 # open loop
 Sessions = Annotated[bool, typer.Option("--sessions", help="A turn waits for the end of the turn before it.")]
 InFlight = Annotated[int, typer.Option("--max-in-flight", help="Most requests under way at once.")]
@@ -31,10 +36,50 @@ OnFull = Annotated[str, typer.Option("--on-full", metavar="WHAT", help="At --max
 Spin = Annotated[bool, typer.Option("--spin", help="Spend a core on starting within microseconds.")]
 
 
-def swept(requests: int | None, concurrency: str | None, blocks: int | None, stream: bool | None) -> dict[str, Any]:
-    """What of a sweep was asked for, by the names of a plan."""
-    asked = {"requests": requests, "levels": levels_of(concurrency), "blocks": blocks, "stream": stream}
-    return {key: value for key, value in asked.items() if value is not None}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """What a measuring command is told of itself: whom it may ask, and what it writes where."""
+
+    allow_host: AllowHost = None
+    json: Json = None
+    junit: Junit = None
+    quiet: Quiet = False
+    home: Home = None
+
+    def enter(self) -> "Settings":
+        return common.enter(self.home, self.allow_host)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What of a sweep is asked for."""
+
+    requests: Annotated[int | None, typer.Option(help="Measured requests a level and target (1000).")] = None
+    concurrency: Annotated[str | None, typer.Option(help="Levels, as in 1,10,50,100.")] = None
+    blocks: Annotated[int | None, typer.Option(help="Passes over all levels (5); at least 3 to judge by.")] = None
+    stream: Annotated[bool | None, typer.Option("--stream/--no-stream", help="Streamed answers (on).")] = None
+
+    def given(self) -> dict[str, Any]:
+        """By the names of a plan. Raises UsageError."""
+        levels = levels_of(self.concurrency)
+        asked = {"requests": self.requests, "levels": levels, "blocks": self.blocks, "stream": self.stream}
+        return {key: value for key, value in asked.items() if value is not None}
+
+
+def spread(command: Callable[..., int]) -> Callable[..., int]:
+    """`command` as Typer wants it: in place of a group (a dataclass of options, like How) the options themselves."""
+    asked = signature(command).parameters.values()
+    groups: dict[str, Any] = {each.name: each.annotation for each in asked if is_dataclass(each.annotation)}
+
+    @wraps(command)
+    def spread_out(**given: Any) -> int:
+        for name, group in groups.items():
+            given[name] = group(**{option.name: given.pop(option.name) for option in fields(group)})
+        return command(**given)
+
+    options = ([each] if each.name not in groups else signature(each.annotation).parameters.values() for each in asked)
+    vars(spread_out)["__signature__"] = Signature([option for some in options for option in some])
+    return spread_out
 
 
 def levels_of(text: str | None) -> list[int] | None:

@@ -2,29 +2,18 @@
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from flows import cli_common as common
+from flows.cli_options import How
 
 if TYPE_CHECKING:
     from config.load import Load
     from config.plan import Plan
     from config.settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class How:
-    """What a measuring command was told of itself: what it writes where, and what it does not do."""
-
-    json: str | None = None
-    junit: Path | None = None
-    quiet: bool = False
-    dry_run: bool = False
-    strict: bool = False
 
 
 def perform(
@@ -33,6 +22,8 @@ def perform(
     how: How,
     call: Callable[[], Awaitable[Any]],
     *,
+    dry_run: bool = False,
+    strict: bool = False,
     sweep: bool = False,
     replay: bool = False,
     load: "Load | None" = None,
@@ -44,14 +35,14 @@ def perform(
     """
     with told_to_ci(plan.name, how.junit):
         foretell(plan, settings, sweep=sweep, replay=replay, load=load, ceiling=ceiling, quiet=how.quiet)
-        if how.dry_run:
+        if dry_run:
             return 0
         probed = common.reach(plan, settings)
         data = common.run_flow(call, how.quiet, probed)
-    return finish(data, settings, how)
+    return finish(data, settings, how, strict)
 
 
-def finish(data: dict[str, Any], settings: "Settings", how: How) -> int:
+def finish(data: dict[str, Any], settings: "Settings", how: How, strict: bool = False) -> int:
     """Write what was asked for; the run's exit code."""
     from flows import ci
     from flows.outputs import run_json
@@ -63,7 +54,7 @@ def finish(data: dict[str, Any], settings: "Settings", how: How) -> int:
         ci.tell_run(view_of(data["run_id"], settings), how.junit)
     common.show_run(data["run_id"], settings, json_to=how.json, quiet=how.quiet)
     code = int(data["exit_code"])
-    return 17 if how.strict and code == 0 and data["verdict"] == "inconclusive" else code
+    return 17 if strict and code == 0 and data["verdict"] == "inconclusive" else code
 
 
 @contextmanager
