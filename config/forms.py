@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from config.load import Arrivals, Load, make_load
-from config.plan import Plan, PlanError, make_plan, override
+from config.plan import Plan, PlanError, load_plan, make_plan, override
 from config.shapes import KEY_NAME, NAME, STEPS, STRESS, URL, WINDOW, Concurrency
 
 T = TypeVar("T")
@@ -180,6 +180,12 @@ def plan_from(
     for text in overrides:
         override(raw, text)
     return make_plan(raw, "parameters")
+
+
+def plan_at(path: str, target: TargetForm, overrides: Sequence[str] = ()) -> Plan:
+    """A plan that is written down, of its targets the one of that name, or all where the form names none."""
+    plan = load_plan(path, overrides)
+    return plan if target.name == "target" else plan.only(target.name)
 
 
 def plan_of(targets: Sequence[RivalForm], overrides: Sequence[str] = (), **parts: Any) -> Plan:

@@ -15,6 +15,7 @@ from flows.aftermath import MEASURING
 from flows.line import run_line
 from flows.listen import say
 from flows.order import Order
+from flows.refused import refused
 from storage.errors import GatebenchError
 from tasks.report.noise import noise_markdown, title, verdict_words
 from tasks.study import Turn, study
@@ -67,7 +68,7 @@ async def aa(
         chosen = chosen_plan(target, sweep, workload, plan, overrides)
         need_turns(runs, processes, pause_s, simulated, chosen)
     except PlanError as error:
-        return Failed(message=str(error), data={"error": str(error), "exit_code": 2})
+        return refused(error)
     turns: list[Turn] = []
     for run in range(1, runs + 1):
         if run > 1 and pause_s:
@@ -86,7 +87,7 @@ async def aa(
     try:
         noise = await study(turns, chosen, simulated)
     except GatebenchError as error:
-        return Failed(message=str(error), data={"error": str(error), "exit_code": error.exit_code})
+        return refused(error)
     await acreate_markdown_artifact(noise_markdown(noise), key="gatebench-aa", description=title(noise))
     name = "Noisy" if noise.warnings else "Measured"
     return Completed(

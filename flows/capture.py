@@ -5,9 +5,10 @@ from typing import Any, Literal
 
 from prefect import State, flow
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 
 from flows.listen import say
+from flows.refused import refused
 from storage.errors import GatebenchError
 from tasks.capture import capture as capture_logs
 from tasks.characterise import characterise
@@ -36,7 +37,7 @@ async def capture(
         found = await capture_logs(sources, out, format, privacy, mapping or None, spread_seed)
         like = await characterise(found.path)
     except GatebenchError as error:
-        return Failed(message=str(error), data={"error": str(error), "exit_code": error.exit_code})
+        return refused(error)
     say(f"captured {found.ledger} -> {found.path}")
     for note in found.notes:
         say(note)

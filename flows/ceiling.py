@@ -3,15 +3,15 @@
 from typing import Any
 
 from prefect import State, flow
-from prefect.states import Failed
 
 from config.ceiling_form import CeilingForm, ceiling_parts
-from config.forms import SweepForm, TargetForm, plan_from
-from config.plan import PlanError, load_plan
+from config.forms import SweepForm, TargetForm, plan_at, plan_from
+from config.plan import PlanError
 from config.shapes import Objective, Override
 from flows.aftermath import MEASURING
 from flows.line import run_line
 from flows.order import Order
+from flows.refused import refused
 
 
 @flow(name="ceiling", flow_run_name="ceiling {target.name}", **MEASURING)
@@ -38,11 +38,10 @@ async def ceiling(
     """
     try:
         if plan:
-            chosen = load_plan(plan, overrides)
-            chosen = chosen.only(target.name) if target.name != "target" else chosen
+            chosen = plan_at(plan, target, overrides)
         else:
             parts = ceiling_parts(sweep, rates)
             chosen = plan_from(target, overrides, **parts, workload=workload, slos=slos)
     except PlanError as error:
-        return Failed(message=str(error), data={"error": str(error), "exit_code": 2})
+        return refused(error)
     return await run_line(Order("ceiling", chosen, sweep=chosen.ceiling.start_rps is None, ceiling=True))

@@ -6,7 +6,6 @@ from typing import Any
 
 from prefect import State, flow
 from prefect.runtime import flow_run
-from prefect.states import Failed
 
 from config.forms import RIVALS, RivalForm, SweepForm, plan_of, rivals_of, sweep_parts
 from config.plan import PlanError, load_plan
@@ -14,6 +13,7 @@ from config.shapes import Objective, Override
 from flows.aftermath import MEASURING
 from flows.line import run_line
 from flows.order import Order
+from flows.refused import refused
 
 
 def named(parameters: Mapping[str, Any]) -> str:
@@ -59,5 +59,5 @@ async def compare(
             parts = {**sweep_parts(sweep), "workload": workload, "slos": slos, "judge": judge}
             chosen = plan_of(targets, overrides, **parts)
     except PlanError as error:
-        return Failed(message=str(error), data={"error": str(error), "exit_code": 2})
+        return refused(error)
     return await run_line(Order("compare", chosen, sweep=True, compare=True))

@@ -4,9 +4,10 @@ import asyncio
 from typing import Any
 
 from prefect import State, flow
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 
 from config.settings import Settings
+from flows.refused import refused
 from flows.specs import plan_digest
 from storage.errors import GatebenchError, UsageError
 from storage.records import Series
@@ -25,7 +26,7 @@ async def judge(run: str = "last") -> State[Any]:
     try:
         return await _judge(run)
     except GatebenchError as error:
-        return Failed(message=str(error), data={"error": str(error), "exit_code": error.exit_code})
+        return refused(error)
 
 
 async def _judge(name: str) -> State[Any]:

@@ -13,7 +13,7 @@ from prefect import State
 from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 
 from config.plan import PlanError
 from config.settings import Settings
@@ -29,6 +29,7 @@ from flows.opening import Begun, begin, go_on
 from flows.order import Order, order_from
 from flows.outcome import Outcome, exit_code
 from flows.pairing import side_by_side
+from flows.refused import refused
 from flows.seeking import seek, widen
 from flows.slots import alone
 from flows.specs import Setting, load_spec, paired_specs, plan_digest, replay_spec, streams, sweep_specs
@@ -81,8 +82,7 @@ async def run_line(order: Order, earlier: Run | None = None) -> State[Any]:
             held.lock.tell(run=begun.run.run_id)
             outcome = await _Night(order, settings, book, begun, held.check).run()
     except (GatebenchError, PlanError) as error:
-        code = error.exit_code if isinstance(error, GatebenchError) else 2
-        return Failed(message=str(error), data={"error": str(error), "exit_code": code})
+        return refused(error)
     return Completed(
         name=outcome.verdict.capitalize() if outcome.verdict else "Measured",
         message=outcome.headline[:1000],

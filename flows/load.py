@@ -3,7 +3,6 @@
 from typing import Any
 
 from prefect import State, flow
-from prefect.states import Failed
 
 from config.forms import LoadForm, TargetForm, load_from, plan_from
 from config.plan import PlanError
@@ -11,6 +10,7 @@ from config.shapes import Objective, Override
 from flows.aftermath import MEASURING
 from flows.line import run_line
 from flows.order import Order
+from flows.refused import refused
 
 
 @flow(name="load", flow_run_name="load {target.name} {load.words}", **MEASURING)
@@ -34,5 +34,5 @@ async def load(
         chosen = plan_from(target, overrides, workload=workload, slos=slos)
         sending = load_from(load)
     except PlanError as error:
-        return Failed(message=str(error), data={"error": str(error), "exit_code": 2})
+        return refused(error)
     return await run_line(Order("load", chosen, load=sending))

@@ -5,13 +5,13 @@ from typing import Any
 
 from prefect import State, flow
 from prefect.runtime import flow_run
-from prefect.states import Failed
 
 from config.plan import PlanError, load_plan
 from config.shapes import Override
 from flows.aftermath import MEASURING
 from flows.line import run_line
 from flows.order import Order
+from flows.refused import refused
 
 
 def _run_name() -> str:
@@ -38,7 +38,7 @@ async def nightly(
         chosen = load_plan(plan, overrides)
         chosen = chosen.only(target) if target else chosen
     except PlanError as error:
-        return Failed(message=str(error), data={"error": str(error), "exit_code": 2})
+        return refused(error)
     return await run_line(
         Order(
             "nightly",

@@ -3,14 +3,14 @@
 from typing import Any
 
 from prefect import State, flow
-from prefect.states import Failed
 
-from config.forms import ReplayForm, TargetForm, plan_from
-from config.plan import PlanError, load_plan
+from config.forms import ReplayForm, TargetForm, plan_at, plan_from
+from config.plan import PlanError
 from config.shapes import Objective, Override
 from flows.aftermath import MEASURING
 from flows.line import run_line
 from flows.order import Order
+from flows.refused import refused
 
 
 @flow(name="replay", flow_run_name="replay {target.name} x{replay.speed}", **MEASURING)
@@ -35,11 +35,10 @@ async def replay(
     """
     try:
         if plan:
-            chosen = load_plan(plan, overrides)
-            chosen = chosen.only(target.name) if target.name != "target" else chosen
+            chosen = plan_at(plan, target, overrides)
         else:
             parts = replay.model_dump(exclude={"workload"})
             chosen = plan_from(target, overrides, models, replay=parts, workload=replay.workload, slos=slos)
     except PlanError as error:
-        return Failed(message=str(error), data={"error": str(error), "exit_code": 2})
+        return refused(error)
     return await run_line(Order("replay", chosen, replay=True))

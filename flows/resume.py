@@ -4,13 +4,13 @@ import asyncio
 from typing import Any
 
 from prefect import State, flow
-from prefect.states import Failed
 
 from config.settings import Settings
 from flows.aftermath import MEASURING
 from flows.earlier import ORDER, to_resume
 from flows.line import run_line
 from flows.order import order_from
+from flows.refused import refused
 from storage.errors import GatebenchError
 from storage.store import Book
 
@@ -28,5 +28,5 @@ async def resume(run: str = "last") -> State[Any]:
         settings = Settings()
         found = await asyncio.to_thread(to_resume, run, Book(settings.book_path, settings.book_wait_s), settings)
     except GatebenchError as error:
-        return Failed(message=str(error), data={"error": str(error), "exit_code": error.exit_code})
+        return refused(error)
     return await run_line(order_from(found.environment[ORDER], found.plan), found)

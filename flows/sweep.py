@@ -3,14 +3,14 @@
 from typing import Any
 
 from prefect import State, flow
-from prefect.states import Failed
 
-from config.forms import SweepForm, TargetForm, plan_from, sweep_parts
-from config.plan import PlanError, load_plan
+from config.forms import SweepForm, TargetForm, plan_at, plan_from, sweep_parts
+from config.plan import PlanError
 from config.shapes import Objective, Override
 from flows.aftermath import MEASURING
 from flows.line import run_line
 from flows.order import Order
+from flows.refused import refused
 
 
 @flow(name="sweep", flow_run_name="sweep {target.name}", **MEASURING)
@@ -35,10 +35,9 @@ async def sweep(
     """
     try:
         if plan:
-            chosen = load_plan(plan, overrides)
-            chosen = chosen.only(target.name) if target.name != "target" else chosen
+            chosen = plan_at(plan, target, overrides)
         else:
             chosen = plan_from(target, overrides, **sweep_parts(sweep), workload=workload, slos=slos)
     except PlanError as error:
-        return Failed(message=str(error), data={"error": str(error), "exit_code": 2})
+        return refused(error)
     return await run_line(Order("sweep", chosen, sweep=True, ceiling=chosen.ceiling.enabled))
