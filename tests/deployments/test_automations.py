@@ -41,9 +41,9 @@ def test_every_way_in_which_a_night_may_complete_ends_both_watches():
     assert events == set(trigger(NO_NIGHT)["expect"])
 
 
-def test_a_heartbeat_is_waited_for_three_times_as_long_as_it_takes():
+def test_a_heartbeat_is_waited_for_ten_times_as_long_as_it_takes():
     lost = trigger("gatebench: heartbeat lost")
-    assert (lost["within"], lost["after"]) == (90, ["prefect.flow-run.heartbeat"])
+    assert (lost["within"], lost["after"]) == (300, ["prefect.flow-run.heartbeat"])
 
 
 def test_the_server_takes_every_automation_and_those_that_speak_do_it_through_the_block():

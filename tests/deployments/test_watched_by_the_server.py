@@ -127,7 +127,7 @@ def test_a_run_that_is_not_heard_of_any_more_is_marked_and_told_by_the_server_an
     until(lambda: house.ask(states) == ["Crashed", "Measured"], "the silent run was not marked")
     until(lambda: "gatebench: silent crashed" in titles(receiver), "nobody was told")
     message = next(m for _, m in receiver.got if m["title"] == "gatebench: silent crashed")
-    assert "silent (judge) ended as Crashed, without a verdict:\nnot heard of for 90 seconds" in message["message"]
+    assert "silent (judge) ended as Crashed, without a verdict:\nnot heard of for five minutes" in message["message"]
     assert f"{house.api.removesuffix('/api')}/runs/flow-run/{lost[0]}" in message["message"]
     assert "gatebench: measured crashed" not in titles(receiver)
 
