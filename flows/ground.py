@@ -99,7 +99,7 @@ async def ask(target: Target, content: str, timeout_s: float, *, stream: bool = 
 def _need_plain(headers: dict[str, str], target: Target) -> None:
     """Raises UsageError. What libraries say of such a header holds it whole, and would be logged with the key."""
     for name, value in headers.items():
-        if not (value.isascii() and value.isprintable()):
+        if not (name + value).isascii() or not (name + value).isprintable():
             what = f"the key in {target.api_key_env}" if name == "Authorization" else f"header {name} of {target.name}"
             raise UsageError(f"{what} has a character that HTTP cannot carry; write it in plain ASCII, on one line")
 

@@ -154,10 +154,10 @@ def _head(target: TargetSpec) -> tuple[Origin, bytes]:
 
 
 def _clean(name: str, value: str) -> str:
-    if "\r" in value or "\n" in value:
+    if "\r" in name + value or "\n" in name + value:
         raise UsageError(f"header {name}: a line break is not allowed in a header's value")
     try:
-        value.encode("latin-1")
+        (name + value).encode("latin-1")
     except UnicodeEncodeError:
         raise UsageError(
             f"header {name}: its value has a character that HTTP cannot carry; write it in ASCII"

@@ -36,7 +36,8 @@ async def test_a_key_that_no_header_can_carry_is_refused_without_a_word_of_it(ma
     assert "canary" not in "".join(traceback.format_exception(refused.value)) + repr(refused.value)
 
 
-async def test_a_header_of_the_plan_that_http_cannot_carry_is_named(make):
-    plan = make(targets=[{**TARGET, "url": NOWHERE, "headers": {"X-Team": "caf\xe9"}}])
-    with pytest.raises(UsageError, match="header X-Team of gw has a character that HTTP cannot carry"):
+@pytest.mark.parametrize(("name", "value"), [("X-Team", "caf\xe9"), ("X-Caf\xe9", "team"), ("X-Team", "a\nb")])
+async def test_a_header_of_the_plan_that_http_cannot_carry_is_named(make, name, value):
+    plan = make(targets=[{**TARGET, "url": NOWHERE, "headers": {name: value}}])
+    with pytest.raises(UsageError, match=f"header {name} of gw has a character that HTTP cannot carry"):
         await probe_all(plan)
