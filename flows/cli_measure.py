@@ -92,27 +92,26 @@ def sweep(
     Example: `gatebench sweep --url http://127.0.0.1:4000/v1 --model m --requests 1000 --concurrency 1,10,50,100`
     """
     settings = how.enter()
-    from config.forms import SweepForm, TargetForm, plan_from, sweep_parts
+    from config.forms import SweepForm, TargetForm, filled, plan_from, sweep_parts
     from config.plan import load_plan
 
     given = swept.given()
-    overrides = list(change or [])
     form = TargetForm(name=target or name, url=url or "", model=model, api_key_env=api_key_env)
+    wanted, overrides = filled(SweepForm, **given, control=control), list(change or [])
     if plan:
         overrides = [*changes_of("sweep", given), *([] if control else ["control.enabled=false"]), *overrides]
         chosen = load_plan(plan, overrides).only_one(target)
         form = form.model_copy(update={"name": chosen.targets[0].name})
     else:
         need_url(url)
-        parts = sweep_parts(SweepForm(**given, control=control))
-        chosen = plan_from(form, overrides, **parts, workload=workload, slos=slo or [])
+        chosen = plan_from(form, overrides, **sweep_parts(wanted), workload=workload, slos=slo or [])
 
     def call() -> Any:
         from flows.sweep import sweep as flow
 
         return flow(
             target=form,
-            sweep=SweepForm(**given, control=control),
+            sweep=wanted,
             workload=workload,
             slos=list(slo or []),
             plan=plan_path(plan) if plan else "",

@@ -292,6 +292,7 @@ def test_a_plan_with_a_mistake_is_told_where_and_what_was_meant(gatebench, tmp_p
         (["sweep"], "which target? give --url"),
         (["sweep", "--url", HERE, "--concurrency", "1,100", "--requests", "100"], "use requests = 1000"),
         (["sweep", "--url", HERE, "--concurrency", "one"], "write it like 1,10,50,100"),
+        (["sweep", "--url", HERE, "--blocks", "0"], "blocks: Input should be greater than or equal to 1"),
         (["sweep", "--url", "127.0.0.1:1/v1"], "is not an http(s) URL"),
         (["replay", "no.parquet", "--url", HERE], "no workload 'no.parquet'"),
         (["load", "--url", HERE, "--rate", "0"], "rate_rps: Input should be greater than 0"),
