@@ -1,5 +1,6 @@
 """What sends a leg's requests, as its target asks for it: the wire, or httpx's own transport."""
 
+import ssl
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -28,15 +29,20 @@ def make_sender(transport: str, url: str, limits: Limits) -> WireTransport | Htt
 def httpx_transport(transport: str, url: str) -> httpx.AsyncHTTPTransport:
     """httpx's own transport, which goes the way that this target's requests go. Raises UsageError."""
     if transport == "wire":
-        return httpx.AsyncHTTPTransport(verify=authorities())
+        return httpx.AsyncHTTPTransport(verify=_trusted(url))
     unlimited = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     proxy = _proxy(httpx.URL(url))
     try:
-        return httpx.AsyncHTTPTransport(verify=authorities(), http2=True, limits=unlimited, proxy=proxy)
+        return httpx.AsyncHTTPTransport(verify=_trusted(url), http2=True, limits=unlimited, proxy=proxy)
     except ImportError as error:
         raise UsageError(f"the proxy of the environment cannot be used: {error}") from None
     except (ValueError, httpx.InvalidURL):  # its address may hold a password, and so may what is said of it
         raise UsageError("the proxy of the environment is no address like http://host:3128; see HTTPS_PROXY") from None
+
+
+def _trusted(url: str) -> ssl.SSLContext:
+    """Where nothing is encrypted no authority is read, and none trusted."""
+    return authorities() if httpx.URL(url).scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _proxy(url: httpx.URL) -> str | None:

@@ -158,10 +158,11 @@ def test_authorities_that_cannot_be_read_are_an_error_of_usage(trusted, text, re
         make_sender("wire", "https://gateway.invalid/v1", LIMITS)
 
 
-async def test_without_tls_nobody_asks_for_authorities(trusted):
+@pytest.mark.parametrize("transport", ["wire", "httpx"])
+async def test_without_tls_nobody_asks_for_authorities(trusted, transport):
     trusted(None)
-    sender = make_sender("wire", "http://gateway.invalid/v1", LIMITS)  # would raise, as above
-    assert isinstance(sender, WireTransport)
+    sender = make_sender(transport, "http://gateway.invalid/v1", LIMITS)  # would raise, as above
+    assert isinstance(sender, WireTransport) == (transport == "wire")
     await sender.aclose()
 
 
