@@ -7,7 +7,7 @@ import base64
 from collections.abc import Iterable
 
 from tasks.charts.theme import Drawing, finding, to_png
-from tasks.charts.words import plain
+from tasks.charts.words import NONE, plain
 from tasks.report.ceiling import rate_tables, sustained_lines
 from tasks.report.figures import (
     latency_figure,
@@ -70,7 +70,7 @@ def render_place(view: RunView) -> str:
         f"The full report is a file on **{host}**. Browsers follow no link from here to it.",
         f"`{run.report}`",
         f"- There: open that path in a browser, or `gatebench report {run.run_id} --open`",
-        f"- From elsewhere: `scp {host}:{run.report} .`, and open what comes",
+        f"- From elsewhere: `scp {host}:{run.report} .`",
         "It is one page with everything in it, and needs no network.",
     ]
     return "\n\n".join([*lines[:2], "\n".join(lines[2:4]), lines[4]]) + "\n"
@@ -85,9 +85,15 @@ def _pairs(view: RunView) -> list[str]:
     parts = []
     for table in pair_tables(view):
         judged = table.kind != OVERHEAD
-        heads = ["number", "where", table.baseline, table.candidate, "change", "by", *(["verdict"] if judged else [])]
+        heads = ["number", table.baseline, table.candidate, "change", "verdict" if judged else "by"]
         rows = [
-            [r.what, r.place, r.baseline, r.candidate, r.effect, r.by, *([r.verdict] if judged else [])]
+            [
+                f"{r.what} {r.place}",
+                r.baseline,
+                r.candidate,
+                r.by if judged and r.effect == NONE else r.effect,  # of error shares there is no ratio
+                r.verdict if judged else r.by,
+            ]
             for r in table.leading
         ]
         parts += [f"### {_safe(table.title)}", _table(heads, rows)]
@@ -95,7 +101,7 @@ def _pairs(view: RunView) -> list[str]:
     if parts:
         heads = ["target", "measured", "failed", "output tokens an answer", "dollars", "per 1,000 requests"]
         sides = [[r.target, r.requests, r.failed, r.output, r.usd, r.per_thousand] for r in side_rows(view)]
-        parts += ["### What the answers took", _table(heads, sides)]
+        parts += ["### What the answers took", _table(*_told(heads, sides))]
     return parts
 
 
@@ -125,8 +131,8 @@ def _cost(view: RunView) -> str:
         [r.target, r.what, r.requests, r.tokens_in, r.tokens_out, r.usd, r.per_thousand, r.wasted]
         for r in model_rows(view)
     ]
-    heads = ["target", "model", "requests", "tokens in", "tokens out", "dollars", "per 1,000 requests", "wasted"]
-    return "### Cost\n\n" + _table(heads, rows) if rows else ""
+    heads = ["target", "model", "requests", "tokens in", "tokens out", "dollars", "per 1,000", "wasted"]
+    return "### Cost\n\n" + _table(*_told(heads, rows)) if rows else ""
 
 
 def _what(view: RunView) -> str:
@@ -177,6 +183,12 @@ def _reasons(verdicts: Iterable[tuple[str, str]]) -> str:
 def _table(heads: list[str], rows: list[list[str]]) -> str:
     lines = ["| " + " | ".join(_safe(cell) for cell in row) + " |" for row in [heads, *rows]]
     return "\n".join([lines[0], "|" + "---|" * len(heads), *lines[1:]])
+
+
+def _told(heads: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """Without the columns that say nothing in any row."""
+    kept = [k for k in range(len(heads)) if any(row[k] not in ("", NONE) for row in rows)]
+    return [heads[k] for k in kept], [[row[k] for k in kept] for row in rows]
 
 
 def _charts(view: RunView) -> list[Drawing]:

@@ -62,10 +62,11 @@ class RunView:
 
 
 def targets(view: RunView) -> list[str]:
-    """Targets that were measured, in the order of the legs, the control left out."""
+    """Targets that were measured, in the order of the plan, and of the legs; the control left out."""
     names = [leg.target for leg in view.legs if leg.series != Series.CALIBRATION] + [cell.target for cell in view.cells]
     names += [found.target for found in view.sustained]
-    return [name for name in dict.fromkeys(names) if name != CONTROL]
+    planned = [target["name"] for target in view.run.plan.get("targets", ()) if target["name"] in names]
+    return [name for name in dict.fromkeys([*planned, *names]) if name != CONTROL]
 
 
 def first_legs(view: RunView, target: str) -> list[Leg]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tasks.report.markdown import estimate_rows, render_markdown, render_place
-from tasks.report.view import RunView
+from tasks.report.view import RunView, targets
 
 View = Callable[..., RunView]
 PICTURE = re.compile(r"!\[([^\]]+)\]\(data:image/png;base64,([A-Za-z0-9+/=]+)\)")
@@ -57,6 +57,12 @@ def test_reasons_stand_once_beneath_the_table_which_would_be_cut_at_a_page_of_pr
     lines = render_markdown(view(verdicts=[first, *doubts]), charts=False).splitlines()
     assert [line for line in lines if "candidate" in line] == ["- inconclusive: candidate"]
     assert not any("confirmed" in line for line in lines)
+
+
+def test_targets_stand_in_the_order_of_the_plan_whichever_was_measured_first(view: View) -> None:
+    legs = [replace(leg, target=name) for leg in view().legs for name in ("new", "old")]
+    run = replace(view().run, plan={**view().run.plan, "targets": [{"name": "old"}, {"name": "new"}]})
+    assert targets(view(run=run, legs=legs, cells=[])) == ["old", "new"]
 
 
 def test_whoever_reads_the_page_of_a_run_is_told_how_to_get_to_the_report(view: View) -> None:

@@ -150,7 +150,9 @@ def test_the_artifact_has_both_tables_and_the_lines(view: View) -> None:
     assert "- gateway: 10 % of answers came from the gateway's cache" in text
     assert "- cost: $0.50 ($0.50 per 1,000 requests); 120,000 tokens in, 48,000 out" in text
     assert "| 10 concurrent | 200 | 0 % | 10 % | 0 % | stop 100 % |" in text
-    assert "| gw | m | 1,000 | 120,000 | 48,000 | $0.50 | $0.50 | – |" in text
+    assert (
+        "| gw | m | 1,000 | 120,000 | 48,000 | $0.50 | $0.50 |\n" in text
+    )  # without a column for what was wasted: nothing is known of it
     assert "### Cost" not in render_markdown(view(), charts=False)
 
 

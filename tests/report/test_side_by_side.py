@@ -125,7 +125,8 @@ def test_the_page_and_the_artifact_have_the_pairs_and_a_picture(view: View) -> N
     found = compared(view, SLOW, MEAN, LESS, ERRORS, TOKENS)
     page, artifact = render_html(found, None), render_markdown(found, charts=False)
     assert "Side by side" in page and "new is worse than gw in 2 of 3 numbers" in page
-    assert "### new against gw" in artifact and "| p95 latency | over all levels |" in artifact
+    assert "| number | gw | new | change | verdict |" in artifact
+    assert "### new against gw" in artifact and "| p95 latency over all levels |" in artifact
     [figure] = pair_figures(found)
     assert figure.table.height == 3
 
