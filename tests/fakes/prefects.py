@@ -25,7 +25,7 @@ def until(what: str, true: Callable[[], Any], patience_s: float = PATIENCE_S) ->
     deadline = time.monotonic() + patience_s
     while not (found := true()):
         assert time.monotonic() < deadline, f"not within {patience_s:g} s: {what}"
-        time.sleep(0.1)
+        time.sleep(0.25)
     return found
 
 
