@@ -52,6 +52,7 @@ class Legs:
         )
         self._calibrations: list[Calibration] = []
         self._total = 0
+        self._bar: Bar | None = None  # one a run: of measuring again, and of rates that are tried, there may be many
         self._doubted = 0
         self._used_up: str | None = None  # which limit of the budget ended the measuring between two legs
 
@@ -82,7 +83,8 @@ class Legs:
     async def run(self, specs: Sequence[LegSpec]) -> None:
         """One leg after the other; a budget or the breaker ends the measuring, not the run."""
         self._total += len(specs)
-        bar = await Bar.begin(f"Legs of {self.setting.run_id}")
+        if specs and self._bar is None:
+            self._bar = await Bar.begin(f"Legs of {self.setting.run_id}")
         for place, spec in enumerate(specs):
             if self.stopped() is not None or (place and self._was_too_much()):
                 return
@@ -92,8 +94,8 @@ class Legs:
                 return
             await self._one(spec, specs[place:])
             done = len(self.all)
-            if done % max(1, self._total // 10) == 0 or done == self._total:
-                await bar.show(100.0 * done / self._total)
+            if self._bar is not None and (done % max(1, self._total // 10) == 0 or done == self._total):
+                await self._bar.show(100.0 * done / self._total)
 
     async def probe(self, spec: LegSpec) -> bool:
         """One leg more, of a search; False: the budget, or whatever stopped the run, leaves no room for it."""
