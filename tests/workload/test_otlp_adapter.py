@@ -125,7 +125,7 @@ def test_a_circle_of_parents_does_not_hang():
 
 
 def test_the_group_that_litellm_was_asked_for_is_the_model():
-    assert row(NEW | {"litellm.model_group": "chat-large", "litellm.call_id": "c1"})[1] == "c1"
+    assert row(NEW | {"litellm.model_group": "chat-large", "litellm.call_id": "c1"}).call_id == "c1"
     assert row(NEW | {"litellm.model_group": "chat-large"}).model == "chat-large"
 
 

@@ -15,26 +15,26 @@ T = TypeVar("T")
 
 
 class Row(NamedTuple):
-    """One request as a log tells it, before redaction. Absence is None.
+    """One request as a log tells it, before redaction. What a log never tells is left out, and None.
 
     Nanoseconds since the epoch, UTC; or, in a trace without a date, since its beginning (both may not be mixed).
     """
 
     line: int
-    call_id: str | None  # rows of one call (retries, fallbacks) share it and become one arrival
     start_ns: int
-    end_ns: int | None
-    first_token_ns: int | None
     model: str
     input_tokens: int | None
     output_tokens: int | None
-    max_output_tokens: int | None
-    stream: bool | None
-    session: str | None
-    user: str | None
-    failure: str | None  # a code or a class name, never prose
-    cache_hit: bool | None
-    messages: Any  # as logged; dropped unless the privacy level is "text"
+    call_id: str | None = None  # rows of one call (retries, fallbacks) share it and become one arrival
+    end_ns: int | None = None
+    first_token_ns: int | None = None
+    max_output_tokens: int | None = None
+    stream: bool | None = None
+    session: str | None = None
+    user: str | None = None
+    failure: str | None = None  # a code or a class name, never prose
+    cache_hit: bool | None = None
+    messages: Any = None  # as logged; dropped unless the privacy level is "text"
     # Ids of the prompt's blocks, numbered within this source from 0 as they are first met, chained: equal ids mean that
     # the prompts are equal up to the end of that block. Given only where a log has such ids; kept at every privacy.
     prefix_blocks: Sequence[int] | None = None

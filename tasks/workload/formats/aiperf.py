@@ -91,19 +91,13 @@ def _row(number: int, turn: dict[str, Any], sessions: dict[str, _Session]) -> Ro
     payload = part(turn, "payload")
     return Row(
         line=number,
-        call_id=None,
         start_ns=start_ns,
-        end_ns=None,
-        first_token_ns=None,
         model=text(payload.get("model")) or calls.UNNAMED,
         input_tokens=prompt,
         output_tokens=output,
         max_output_tokens=cap(payload),
         stream=flag(payload.get("stream")),
         session=name,
-        user=None,
-        failure=None,
-        cache_hit=None,
         messages=asked.messages,
         prefix_blocks=blocks(turn.get("hash_ids")) if before is None else None,  # of a later turn they are no beginning
         approximate=asked.guessed,

@@ -9,7 +9,7 @@ from typing import Any
 from tasks.workload.formats.adapter import Broken, Drop, Line, Row
 from tasks.workload.formats.calls import UNNAMED
 from tasks.workload.formats.fields import moment_ns, tokens
-from tasks.workload.formats.table import rows
+from tasks.workload.formats.table import columns, rows
 
 COLUMNS = frozenset({"TIMESTAMP", "ContextTokens", "GeneratedTokens"})
 
@@ -21,8 +21,7 @@ class Azure:
     arrival_basis = "TIMESTAMP (UTC)"
 
     def recognises(self, head: Sequence[bytes]) -> bool:
-        first = next((line for line in head if line.strip()), b"")
-        return {name.strip() for name in first.decode("utf-8", "replace").split(",")} >= COLUMNS
+        return columns(head) >= COLUMNS
 
     def read(self, lines: Iterable[Line]) -> Iterator[Row | Drop]:
         return rows(lines, _row)
@@ -34,18 +33,8 @@ def _row(number: int, record: dict[str, Any]) -> Row:
         raise Broken("no TIMESTAMP")
     return Row(
         line=number,
-        call_id=None,
         start_ns=start_ns,
-        end_ns=None,
-        first_token_ns=None,
         model=UNNAMED,
         input_tokens=tokens(record, "ContextTokens"),
         output_tokens=tokens(record, "GeneratedTokens"),
-        max_output_tokens=None,
-        stream=None,
-        session=None,
-        user=None,
-        failure=None,
-        cache_hit=None,
-        messages=None,
     )

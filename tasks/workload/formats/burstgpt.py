@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks.workload.formats.adapter import Broken, Drop, Line, Row
 from tasks.workload.formats.fields import moment_ns, span_ns, text, tokens
-from tasks.workload.formats.table import rows
+from tasks.workload.formats.table import columns, rows
 
 COLUMNS = frozenset({"Timestamp", "Model", "Request tokens", "Response tokens"})
 NO_RESPONSE = "no_response"
@@ -21,8 +21,7 @@ class BurstGPT:
     arrival_basis = "Timestamp (seconds since the trace began)"
 
     def recognises(self, head: Sequence[bytes]) -> bool:
-        first = next((line for line in head if line.strip()), b"")
-        return {name.strip() for name in first.decode("utf-8", "replace").split(",")} >= COLUMNS
+        return columns(head) >= COLUMNS
 
     def read(self, lines: Iterable[Line]) -> Iterator[Row | Drop]:
         return rows(lines, _row)
@@ -37,18 +36,11 @@ def _row(number: int, record: dict[str, Any]) -> Row:
     took_ns = span_ns(record.get("Elapsed time"), "Elapsed time", "s")
     return Row(
         line=number,
-        call_id=None,
         start_ns=start_ns,
         end_ns=None if took_ns is None else start_ns + took_ns,
-        first_token_ns=None,
         model=model,
         input_tokens=tokens(record, "Request tokens"),
         output_tokens=None if output == 0 else output,
-        max_output_tokens=None,
-        stream=None,
         session=text(record.get("Session ID")),
-        user=None,
         failure=NO_RESPONSE if output == 0 else None,
-        cache_hit=None,
-        messages=None,
     )

@@ -55,20 +55,14 @@ def _row(number: int, record: dict[str, Any]) -> Row | Drop:
     got = None if failure else calls.tokens_of_response(_size(record, "size"), stream)
     return Row(
         line=number,
-        call_id=None,
         start_ns=end_ns - took_ns,
         end_ns=end_ns,
-        first_token_ns=None,
         model=calls.UNNAMED,
         input_tokens=put,
         output_tokens=got,
-        max_output_tokens=None,
         stream=stream,
-        session=None,
         user=text(record.get("user_id")),
         failure=failure,
-        cache_hit=None,
-        messages=None,
         approximate=put is not None or got is not None,
     )
 

@@ -95,17 +95,12 @@ def _row(number: int, record: Mapping[str, Any]) -> Row | Drop:
         call_id=None,  # a client may set x-request-id, and repeat it
         start_ns=start_ns,
         end_ns=None if took_ns is None else start_ns + took_ns,
-        first_token_ns=None,
         model=text(first(record, "model", "gen_ai.request.model")) or calls.UNNAMED,
         input_tokens=put,
         output_tokens=None if failure else got,
-        max_output_tokens=None,
         stream=stream,
         session=text(first(record, "session_id", "x-session-id")),
-        user=None,
         failure=failure,
-        cache_hit=None,
-        messages=None,
         approximate=put_guessed or (got_guessed and not failure),
     )
 

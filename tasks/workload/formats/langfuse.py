@@ -86,7 +86,6 @@ def _row(number: int, record: dict[str, Any]) -> Row | Drop:
         session=text(first(record, "session_id", "sessionId")),
         user=text(first(record, "user_id", "userId")),
         failure=failure,
-        cache_hit=None,
         messages=_messages(record.get("input")),
     )
 

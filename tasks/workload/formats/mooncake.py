@@ -42,20 +42,10 @@ def _row(number: int, record: dict[str, Any]) -> Row:
         raise Broken("no timestamp")
     return Row(
         line=number,
-        call_id=None,
         start_ns=start_ns,
-        end_ns=None,
-        first_token_ns=None,
         model=UNNAMED,
         input_tokens=tokens(record, "input_length"),
         output_tokens=tokens(record, "output_length"),
-        max_output_tokens=None,
-        stream=None,
-        session=None,
-        user=None,
-        failure=None,
-        cache_hit=None,
-        messages=None,
         prefix_blocks=blocks(record.get("hash_ids")),
     )
 

@@ -134,7 +134,6 @@ def _row(number: int, record: Mapping[str, Any]) -> Row | Drop:
         or text(part(body, "metadata").get("session_id")),
         user=text(body.get("user")) or text(record.get("remote_user")),
         failure=failure,
-        cache_hit=None,
         messages=body.get("messages"),
         approximate=put_guessed or (got_guessed and not failure),
     )

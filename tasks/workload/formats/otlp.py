@@ -141,7 +141,6 @@ def _row(line: int, span: Mapping[str, Any], of: Mapping[str, Any]) -> Row:
         session=text(first(of, "gen_ai.conversation.id", "session.id")),
         user=text(first(of, "enduser.id", "user.id", "llm.user")),
         failure=failure,
-        cache_hit=None,
         messages=_messages(of),
     )
 

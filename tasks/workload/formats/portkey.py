@@ -47,7 +47,6 @@ def _row(number: int, record: dict[str, Any]) -> Row | Drop:
         call_id=text(record.get("id")),
         start_ns=start_ns,
         end_ns=None if took_ns is None else start_ns + took_ns,
-        first_token_ns=None,
         model=model,
         input_tokens=prompt if prompt else None,  # a prompt is never empty: 0 is written where usage is unknown
         output_tokens=None if failure else tokens(record, "res_units"),

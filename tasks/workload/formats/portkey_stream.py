@@ -70,7 +70,6 @@ def _row(number: int, data: bytes) -> Row | Drop:
         call_id=None,  # hookSpanId is made anew for every request
         start_ns=start_ns,
         end_ns=None if stream and not failure else _end_ns(final),
-        first_token_ns=None,
         model=model,
         input_tokens=prompt,
         output_tokens=None if failure else tokens(usage, "completion_tokens"),

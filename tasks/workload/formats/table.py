@@ -51,6 +51,12 @@ def records(lines: Iterable[Line]) -> Iterator[Record | Drop]:
         yield from _of_csv(everything)
 
 
+def columns(head: Sequence[bytes]) -> set[str]:
+    """The names in the first line of a CSV with commas and nothing quoted, to recognise a trace by."""
+    first = next((line for line in head if line.strip()), b"")
+    return {name.strip() for name in first.decode("utf-8", "replace").split(",")}
+
+
 def sample(head: Sequence[bytes]) -> list[dict[str, Any]]:
     """The first records among these lines, to recognise a format by; none where they are no table."""
     said = [line.strip() for line in islice(head, PEEKED) if line.strip()]
