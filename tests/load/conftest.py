@@ -1,6 +1,7 @@
 """Both event loops for the wire; one simulator, a small workload and legs made of them for the engine."""
 
 import asyncio
+import gc
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -23,6 +24,12 @@ def pytest_asyncio_loop_factories(config, item):
     """The wire works on two loops, so its tests run on both."""
     loops = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
     return loops if item.path.name.startswith("test_wire") else {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(autouse=True)
+def only_what_a_leg_makes_is_collected() -> None:
+    """A leg collects before it starts, which takes .2 s of the heap of a test process and nothing of a worker's."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
