@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from config.plan import Part, PlanError
+from config.part import Part
+from config.plan import PlanError
 
 Arrivals = Literal["constant", "poisson", "gamma", "ramp", "steps"]
 STEP_TEXT = re.compile(r"^\s*(?P<rate>\d+(?:\.\d+)?)\s*:\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|h)?\s*$")

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from config.limits import Budget
 from config.load import Load
-from config.plan import Budget, Plan, Replay
+from config.plan import Plan
+from config.traffic import Replay
 from flows.specs import price_list
 from storage.errors import StoppedEarly, UsageError
 from storage.records import price_of

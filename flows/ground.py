@@ -5,8 +5,9 @@ from contextvars import ContextVar
 
 import httpx
 
-from config.plan import Plan, Target
+from config.plan import Plan
 from config.settings import Settings
+from config.target import Target
 from flows.keys import fetch_key
 from storage.errors import HostNotAllowed, TargetError, UsageError
 from storage.records import Failure

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from config.load import Load
-from config.plan import Ceiling, Target
+from config.target import Target
+from config.traffic import Ceiling
 from flows.legs import Legs
 from flows.listen import say
 from flows.specs import Setting, load_spec, sweep_specs

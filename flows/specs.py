@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from config.load import Load
-from config.plan import Plan, Replay, Target
+from config.plan import Plan
+from config.target import Target
+from config.traffic import Replay
 from storage.files import RunFiles
 from storage.records import CONTROL, Attempt, Price, Series
 from tasks.load.spec import BreakerSpec, BudgetSpec, HealthLimits, LegSpec, StressSpec, TargetSpec

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from config.plan import Budget
+from config.limits import Budget
 from storage.files import RunFiles
 from storage.records import CONTROL, Leg, Price
 from tasks.load.spec import BudgetSpec

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 import httpx
 
-from config.plan import Plan, Target
+from config.plan import Plan
+from config.target import Target
 from flows.ground import ask, patience_s
 from storage.errors import TargetError
 from storage.records import Run

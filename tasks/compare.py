@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from prefect import task
 
-from config.plan import Plan, Target
+from config.plan import Plan
 from config.settings import Settings
+from config.target import Target
 from storage.files import RunFiles
 from storage.records import CONTROL, Attempt, Comparison, Leg, Series, Validity, Verdict, Word
 from storage.store import Book

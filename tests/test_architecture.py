@@ -16,7 +16,6 @@ FOLDERS = sorted(folder.name for folder in (ROOT / "tasks").iterdir() if (folder
 LONGEST = 300
 # Longer files, each with the reason why it is one file.
 LONGER = {
-    "config/plan.py": "the whole plan, which is read as one page",
     "storage/records.py": "the nouns that everybody shares",
 }
 

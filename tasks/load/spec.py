@@ -23,7 +23,7 @@ class TargetSpec:
 
 @dataclass(frozen=True, slots=True)
 class HealthLimits:
-    """See `config.plan.HealthLimits`, which is where a user sets them."""
+    """See `config.limits.HealthLimits`, which is where a user sets them."""
 
     suspect_lag_p99_ms: float = 5.0
     invalid_lag_p99_ms: float = 20.0

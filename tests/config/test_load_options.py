@@ -4,7 +4,8 @@ import pytest
 
 from config.forms import LoadForm, ReplayForm, TargetForm, filled, load_from, plan_from
 from config.load import Load, Step, make_load, parse_steps
-from config.plan import PlanError, Replay
+from config.plan import PlanError
+from config.traffic import Replay
 
 
 def test_a_load_is_constant_where_nothing_else_is_asked_for():

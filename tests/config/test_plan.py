@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from config.plan import SHIPPED, PlanError, Target, load_plan, make_plan, parse_slo
+from config.plan import SHIPPED, PlanError, load_plan, make_plan, parse_slo
 from config.settings import Timeouts
+from config.target import Target
 from config.template import plan_text
 
 TARGET = {"name": "gw", "url": "http://127.0.0.1:4000/v1", "model": "m"}

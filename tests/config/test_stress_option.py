@@ -1,6 +1,7 @@
 import pytest
 
-from config.plan import Plan, PlanError, Stress, make_plan
+from config.plan import Plan, PlanError, make_plan
+from config.traffic import Stress
 
 TARGET = {"url": "http://127.0.0.1:4000/v1", "model": "m"}
 

@@ -3,8 +3,8 @@
 import polars as pl
 import pytest
 
+from config.limits import Budget
 from config.load import Load, make_load
-from config.plan import Budget
 from flows.forecast import afford, forecast
 from storage.errors import StoppedEarly, UsageError
 

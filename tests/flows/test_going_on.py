@@ -6,8 +6,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from config.limits import Budget
 from config.load import Load
-from config.plan import Budget
 from config.settings import Settings
 from flows.earlier import FLOW_RUNS, LIBRARIES, ORDER, earlier_try, to_resume, why_not
 from flows.opening import _sort_out, go_on

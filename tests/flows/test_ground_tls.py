@@ -2,7 +2,7 @@
 
 import pytest
 
-from config.plan import Target
+from config.target import Target
 from flows.ground import probe
 from storage.errors import TargetError
 from tests.fakes.certificates import certificate, shows

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from config.plan import Budget
+from config.limits import Budget
 from flows.spending import Spending
 from storage.files import RunFiles, polars_schema
 from storage.records import Price

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from config.plan import HealthLimits as PlanLimits
+from config.limits import HealthLimits as PlanLimits
 from storage.records import Health, Validity
 from tasks.load import health
 from tasks.load.fleet import Fleet
