@@ -97,7 +97,7 @@ def _pairs(view: RunView) -> list[str]:
             for r in table.leading
         ]
         parts += [f"### {_safe(table.title)}", _table(heads, rows)]
-        parts += [_reasons((r.verdict, r.reason) for r in table.leading)] if judged else []
+        parts += [_reasons((f"{r.what} {r.place}", r.verdict, r.reason) for r in table.leading)] if judged else []
     if parts:
         heads = ["target", "measured", "failed", "output tokens an answer", "dollars", "per 1,000 requests"]
         sides = [[r.target, r.requests, r.failed, r.output, r.usd, r.per_thousand] for r in side_rows(view)]
@@ -169,15 +169,20 @@ def _changes(rows: list[ChangeRow], *, several: bool) -> str:
         for row in shown
     ]
     table = _table(["number", "tonight", "change", "by", "verdict"], cells)
+    reasons = _reasons((row[0], one.verdict, one.reason) for row, one in zip(cells, shown, strict=True))
     more = f"The report has {left} more." if left > 0 else ""
-    return "\n\n".join(part for part in (table, _reasons((row.verdict, row.reason) for row in shown), more) if part)
+    return "\n\n".join(part for part in (table, reasons, more) if part)
 
 
-def _reasons(verdicts: Iterable[tuple[str, str]]) -> str:
-    """Beneath a table: Prefect's page wraps no cell, and cuts a table that is wider than it. What regressed or improved
-    was always seen twice."""
-    told = dict.fromkeys(one for one in verdicts if one[1] not in ("", CONFIRMED))
-    return "\n".join(f"- {_safe(verdict)}: {_safe(reason)}" for verdict, reason in told)
+def _reasons(rows: Iterable[tuple[str, str, str]]) -> str:
+    """Beneath a table of (number, verdict, reason): Prefect's page wraps no cell, and cuts a table that is wider than
+    it. What regressed or improved was always seen twice."""
+    told: dict[tuple[str, str], list[str]] = {}
+    for what, verdict, reason in rows:
+        if reason not in ("", CONFIRMED):
+            told.setdefault((verdict, reason), []).append(what)
+    lines = (f"{verdict}, {reason}: {', '.join(numbers)}" for (verdict, reason), numbers in told.items())
+    return "\n".join(f"- {_safe(line)}" for line in lines)
 
 
 def _table(heads: list[str], rows: list[list[str]]) -> str:

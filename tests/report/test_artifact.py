@@ -55,7 +55,9 @@ def test_reasons_stand_once_beneath_the_table_which_would_be_cut_at_a_page_of_pr
     first = view().verdicts[0]
     doubts = [replace(first, level=level, verdict="inconclusive", reason="candidate") for level in (1, 10)]
     lines = render_markdown(view(verdicts=[first, *doubts]), charts=False).splitlines()
-    assert [line for line in lines if "candidate" in line] == ["- inconclusive: candidate"]
+    assert [line for line in lines if "candidate" in line] == [
+        "- inconclusive, candidate: p95 latency at 1 concurrent, p95 latency at 10 concurrent"
+    ]
     assert not any("confirmed" in line for line in lines)
 
 
@@ -77,7 +79,7 @@ def test_whoever_reads_the_page_of_a_run_is_told_how_to_get_to_the_report(view: 
 def test_a_cell_cannot_open_a_tag_or_another_cell(view: View) -> None:
     verdict = replace(view().verdicts[0], reason="<img src=x> | `x`")
     text = render_markdown(view(verdicts=[verdict]), charts=False)
-    assert "- regressed: &lt;img src=x&gt; \\| 'x'" in text
+    assert "- regressed, &lt;img src=x&gt; \\| 'x': p95 latency at 10 concurrent" in text
     assert "<img" not in text
 
 
