@@ -97,7 +97,7 @@ class ReplayForm(Form):
     speed: float = field(2, "Speed", "2 plays twice as fast", 1.0, gt=0)
     window: str = field(3, "Window", "Part to play, as in 0:10m; empty: all", "", {"pattern": WINDOW})
     max_idle_gap_s: float | None = field(
-        4, "Longest idle gap", "Seconds of recorded time; longer gaps are cut to it", None, gt=0
+        4, "Longest idle gap", "Seconds of recorded time; longer gaps are cut to it; empty: none are", None, gt=0
     )
     scale: float = field(
         5, "Scale", "2 sends twice as many in the same time, bursts and think times as they were", 1.0, gt=0
