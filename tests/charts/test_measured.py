@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from storage.files import polars_schema
 from tasks.charts.measured import (
     HEAT_COLUMNS,
     HEAT_ROWS,
@@ -18,18 +19,8 @@ from tasks.charts.measured import (
 )
 
 MS = 1_000_000
-SCHEMA: dict[str, type[pl.DataType]] = {
-    "target": pl.String,
-    "attempt": pl.String,
-    "level": pl.Int32,
-    "block": pl.Int32,
-    "phase": pl.String,
-    "stream_label": pl.String,
-    "intended_ns": pl.Int64,
-    "sent_ns": pl.Int64,
-    "end_ns": pl.Int64,
-    "failure": pl.String,
-}
+COLUMNS = "target attempt level block phase stream_label intended_ns sent_ns end_ns failure"
+SCHEMA = {name: polars_schema()[name] for name in COLUMNS.split()}
 
 
 def rows(

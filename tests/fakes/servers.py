@@ -141,3 +141,24 @@ def always(*responses: bytes) -> Behaviour:
                 await talk.say(response)
 
     return behave
+
+
+def says(*pieces: bytes) -> Behaviour:
+    """Hears one request, says the pieces, closes."""
+
+    async def behave(talk: Talk) -> None:
+        await talk.hear()
+        for piece in pieces:
+            await talk.say(piece)
+
+    return behave
+
+
+def then_silent(*pieces: bytes) -> Behaviour:
+    """Hears one request, says the pieces, and then nothing more."""
+
+    async def behave(talk: Talk) -> None:
+        await says(*pieces)(talk)
+        await talk.silence()
+
+    return behave

@@ -9,7 +9,7 @@ import pytest
 from storage.records import Failure
 from tasks.load.other import HttpxSender
 from tasks.load.wire import Exchange, Limits, Origin
-from tests.fakes.servers import Behaviour, Talk, always, answer, chunked, serving
+from tests.fakes.servers import Behaviour, Talk, always, answer, chunked, says, serving, then_silent
 
 PAYLOAD = b"POST /v1/x?a=b%20c HTTP/1.1\r\nHost: x\r\nX-One: 1\r\nContent-Length: 2\r\n\r\nhi"
 LIMITS = Limits.seconds(0.3, 0.3, 0.3, 5.0)
@@ -34,17 +34,6 @@ async def ask_once(behave: Behaviour, limits: Limits = LIMITS) -> Exchange:
             return await ask(to, Origin.of(httpx.URL(server.url)))
         finally:
             await to.aclose()
-
-
-def says(*pieces: bytes, then_silent: bool = False) -> Behaviour:
-    async def behave(talk: Talk) -> None:
-        await talk.hear()
-        for piece in pieces:
-            await talk.say(piece)
-        if then_silent:
-            await talk.silence()
-
-    return behave
 
 
 async def test_the_prepared_bytes_arrive_and_the_answer_is_filled_in():
@@ -92,8 +81,8 @@ async def test_hooks_see_the_headers_and_the_body_as_they_come():
         (says(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf"), Failure.CLOSED_EARLY, 200),
         (says(chunked(b"one", b"two")[:-5]), Failure.CLOSED_EARLY, 200),
         (says(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), Failure.PROTOCOL, None),
-        (says(then_silent=True), Failure.TIMEOUT_FIRST_BYTE, None),
-        (says(b"HTTP/1.1 200 OK\r\n\r\nhalf", then_silent=True), Failure.TIMEOUT_IDLE, 200),
+        (then_silent(), Failure.TIMEOUT_FIRST_BYTE, None),
+        (then_silent(b"HTTP/1.1 200 OK\r\n\r\nhalf"), Failure.TIMEOUT_IDLE, 200),
     ],
 )
 async def test_a_broken_answer_has_the_name_the_wire_gives_it(behave, failure, status):
@@ -110,7 +99,7 @@ async def test_a_broken_answer_has_the_name_the_wire_gives_it(behave, failure, s
     ids=["shorter than the first byte's", "longer"],
 )
 async def test_between_bytes_its_own_timeout_counts(limits, failure):
-    exchange = await ask_once(says(b"HTTP/1.1 200 OK\r\n\r\nhalf", then_silent=True), limits)
+    exchange = await ask_once(then_silent(b"HTTP/1.1 200 OK\r\n\r\nhalf"), limits)
     assert exchange.failure == failure
 
 

@@ -11,7 +11,7 @@ import pytest
 from storage.records import Failure
 from tasks.load.connection import Connection
 from tasks.load.wire import Exchange, Limits, Origin, WireTransport
-from tests.fakes.servers import Behaviour, Server, Talk, always, answer, chunked, serving
+from tests.fakes.servers import Behaviour, Server, Talk, always, answer, chunked, says, serving, then_silent
 
 PAYLOAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
 SHORT = Limits.seconds(connect=0.3, first_byte=0.3, idle=0.3, total=5.0)
@@ -35,27 +35,6 @@ async def ask_once(behave: Behaviour, limits: Limits | None = None, host: str = 
             return await ask(wire, server)
         finally:
             await wire.aclose()
-
-
-def says(*pieces: bytes) -> Behaviour:
-    """Hears one request, says the pieces, closes."""
-
-    async def behave(talk: Talk) -> None:
-        await talk.hear()
-        for piece in pieces:
-            await talk.say(piece)
-
-    return behave
-
-
-def then_silent(*pieces: bytes) -> Behaviour:
-    async def behave(talk: Talk) -> None:
-        await talk.hear()
-        for piece in pieces:
-            await talk.say(piece)
-        await talk.silence()
-
-    return behave
 
 
 def then_reset(*pieces: bytes) -> Behaviour:
@@ -519,10 +498,10 @@ async def test_a_pause_shorter_than_the_timeout_is_no_failure():
         await talk.hear()
         for piece in (b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n", b"a", b"b", b"c"):
             await talk.say(piece)
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(0.3)
         await talk.silence()
 
-    exchange = await ask_once(behave, SHORT)
+    exchange = await ask_once(behave, Limits.seconds(connect=5, first_byte=5, idle=0.8, total=10))  # three pauses: 0.9
     assert (exchange.failure, body_of(exchange)) == (None, b"abc")
 
 

@@ -7,30 +7,13 @@ import pytest
 
 from storage.records import Failure
 from tasks.load.wire import Limits, WireTransport
-from tests.fakes.servers import Behaviour, Talk, always, answer, chunked, serving
+from tests.fakes.servers import Talk, always, answer, chunked, says, serving, then_silent
 
 LIMITS = Limits.seconds(0.3, 0.2, 0.2, 5.0)
 
 
 def client(limits: Limits | None = None) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=WireTransport(limits))
-
-
-def says(*pieces: bytes) -> Behaviour:
-    async def behave(talk: Talk) -> None:
-        await talk.hear()
-        for piece in pieces:
-            await talk.say(piece)
-
-    return behave
-
-
-def then_silent(*pieces: bytes) -> Behaviour:
-    async def behave(talk: Talk) -> None:
-        await says(*pieces)(talk)
-        await talk.silence()
-
-    return behave
 
 
 async def test_a_get_and_a_post():

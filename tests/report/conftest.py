@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from storage.files import polars_schema
 from storage.records import (
     Calibration,
     Ceiling,
@@ -130,18 +131,8 @@ def samples() -> pl.LazyFrame:
     for k in range(20):
         due = k * 100_000_000
         rows.append(("gw", "first", 0, 0, "measured", "main", due, due + 30_000, due + 60_000_000, None))
-    schema = {
-        "target": pl.String,
-        "attempt": pl.String,
-        "level": pl.Int32,
-        "block": pl.Int32,
-        "phase": pl.String,
-        "stream_label": pl.String,
-        "intended_ns": pl.Int64,
-        "sent_ns": pl.Int64,
-        "end_ns": pl.Int64,
-        "failure": pl.String,
-    }
+    asked = "target attempt level block phase stream_label intended_ns sent_ns end_ns failure"
+    schema = {name: polars_schema()[name] for name in asked.split()}
     return pl.DataFrame(rows, schema=schema, orient="row").lazy()
 
 
