@@ -118,8 +118,8 @@ async def publish(run_id: str) -> None:
     settings = Settings()
     view = await asyncio.to_thread(view_with_trends, run_id, settings)
     text = await asyncio.to_thread(render_markdown, view)
-    said = text.partition("\n")[0].removeprefix("## ")  # the list of artifacts shows as much of it as has room
-    await acreate_markdown_artifact(text, key="gatebench-verdict", description=said[:200])
+    said = text.removeprefix("## ").partition(":")[0]  # `Regressed`, for the list of artifacts
+    await acreate_markdown_artifact(text, key="gatebench-verdict", description=f"{said[:80]}: {run_id}")
     await acreate_table_artifact(estimate_rows(view), key="gatebench-estimates", description="Estimates with intervals")
     if view.run.report is not None:
         place = render_place(view)
