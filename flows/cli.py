@@ -23,6 +23,7 @@ from flows import (
     cli_resume,
     cli_workload,
 )
+from flows.cli_common import tell
 
 app = typer.Typer(
     name="gatebench",
@@ -135,7 +136,7 @@ def run(arguments: list[str]) -> int:
 
 def _say(text: str, code: int) -> int:
     if text:  # empty: help was printed
-        typer.echo(f"gatebench: {text}", err=True)
+        tell(f"gatebench: {text}")
     return code
 
 

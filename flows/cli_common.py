@@ -8,6 +8,8 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import get_terminal_size
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -42,6 +44,15 @@ def enter(home: Path | None = None, allow: list[str] | None = None) -> "Settings
     settings = Settings()
     os.environ["GATEBENCH_HOME"] = str(settings.home_path)
     return settings
+
+
+def tell(text: str) -> None:
+    """Text for people, on stderr; folded between words where that is a terminal, for a path or command stays whole."""
+    if sys.stderr.isatty():
+        width = max(get_terminal_size().columns, 40)
+        lines = [wrap(line, width, break_long_words=False, break_on_hyphens=False) for line in text.split("\n")]
+        text = "\n".join("\n".join(line) for line in lines)
+    typer.echo(text, err=True)
 
 
 def quiet_prefect(home: Path) -> None:
@@ -95,7 +106,7 @@ def run_flow(call: Callable[[], Awaitable[Any]], quiet: bool, probed: "Headers |
             raise data
         return dict(data)
 
-    with prefect_at_hand() as where, Terminal(quiet) as terminal:
+    with prefect_at_hand(quiet) as where, Terminal(quiet) as terminal:
         try:
             data = stopping.run(go(), terminal)
         except BaseException as error:
@@ -115,9 +126,9 @@ def interrupted_words(run_id: str) -> str:
 
 
 @contextmanager
-def prefect_at_hand() -> Iterator[str]:
+def prefect_at_hand(quiet: bool = True) -> Iterator[str]:
     """Before a flow: room for what it keeps, and the server of PREFECT_API_URL or one of our own while it runs; yields
-    where its API is.
+    where its API is. Unless `quiet`, whoever waits for the first server of a data root is told why.
 
     Prefect would start one by itself, but in our process group: Ctrl-C would end it together with us, and the run could
     never be marked as cancelled. Raises StorageError, and UsageError where no Prefect server can be had.
@@ -133,6 +144,8 @@ def prefect_at_hand() -> Iterator[str]:
 
         from flows.slots import SHARED
 
+        if not quiet and not (Path(os.environ.get("PREFECT_HOME", home / "prefect")) / "prefect.db").exists():
+            tell("first run here: starting Prefect lays out its history, some ten seconds, once")
         with (
             server_of_our_own(home) as env,
             temporary_settings(

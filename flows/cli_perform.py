@@ -5,8 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from flows import cli_common as common
 from flows.cli_options import How
 
@@ -102,7 +100,7 @@ def foretell(
         workload = trace.window(workload, plan.replay.window)
     cost = forecast(plan, workload.frame, sweep=sweep, replay=replay, load=load, ceiling=ceiling)
     if not quiet:
-        typer.echo(f"this run: {cost.in_words()}", err=True)
+        common.tell(f"this run: {cost.in_words()}")
     for warning in afford(cost, plan.budget):
         if not quiet:
-            typer.echo(warning, err=True)
+            common.tell(warning)

@@ -45,7 +45,7 @@ from tasks.forget import forget
 from tasks.judge import Judged, judge_tonight, segments
 from tasks.load.spec import LegSpec
 from tasks.publish import publish, report, view_of
-from tasks.remember import remember
+from tasks.remember import entered_words, remember
 from tasks.report.headline import headline
 from tasks.summarise import summarise
 
@@ -219,9 +219,7 @@ class _Night:
         if self.legs.stopped() is None:
             kept = await remember(self.run_id, found, judged)
             if kept.entered:
-                parts = [f"{s.target} {s.series}" for s in found if s.segment_id in kept.entered]
-                only = "" if len(parts) == len(found) else f" ({', '.join(parts)} only)"
-                say(f"entered the baseline{only}, which now holds {judged.history_n + 1} nights")
+                say(entered_words(kept.entered, found))
             for change in kept.changes:
                 say(change_words(change))
         return judged

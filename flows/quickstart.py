@@ -29,6 +29,10 @@ QUIET = 4
 MOST = 10
 SLOWER = 1.6
 CHANNELS = "GATEBENCH_ALERT_URLS"
+TOO_BUSY = (
+    f"no clear end after {MOST} nights: this machine was too busy to measure on, and what was measured then is not "
+    "believed; `gatebench doctor` says what else runs, then try again"
+)
 SIMULATOR = SimConfig(slots=8, service_ms=20.0, distribution=Distribution.LOGNORMAL, cv=0.15, seed=7)
 
 

@@ -1,7 +1,7 @@
 """A judged night -> the memory: incidents taken on by a night, quiet nights into the baseline, a new normal."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prefect import task
@@ -22,7 +22,7 @@ WHY_ENTERED = "a quiet scheduled night"
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    entered: list[str]  # segments whose baseline the night is in now
+    entered: dict[str, int]  # segment whose baseline the night is in now -> the nights that this holds
     changes: list[Change]  # of state, worth telling or not
 
 
@@ -34,9 +34,9 @@ def remember_run(run_id: str, found: Sequence[Segment], judged: Judged, settings
     book = Book(settings.book_path, settings.book_wait_s)
     run = book.run(run_id)
     if not run.scheduled:
-        return Remembered([], [])
+        return Remembered({}, [])
     legs = book.legs(run_id)
-    entered: list[str] = []
+    entered: dict[str, int] = {}
     changes: list[Change] = []
     for segment in found:
         good = valid(legs, segment)
@@ -44,7 +44,7 @@ def remember_run(run_id: str, found: Sequence[Segment], judged: Judged, settings
         quarantined = bool(book.watch.open_in(segment.segment_id, run_id))
         enters = good and may_enter(run, mine, resumed=run.resumed, quarantined=quarantined)
         if enters and book.enter_baseline(segment.segment_id, run_id, "gatebench", WHY_ENTERED):
-            entered.append(segment.segment_id)
+            entered[segment.segment_id] = len(book.baseline_runs(segment.segment_id))
         night = Night(
             run_id=run_id,
             started_at=run.started_at,
@@ -60,6 +60,20 @@ def remember_run(run_id: str, found: Sequence[Segment], judged: Judged, settings
         if good and not run.resumed and not quarantined and not book.watch.open_in(segment.segment_id):
             changes += _new_normal(book, segment, night)
     return Remembered(entered, changes)
+
+
+def entered_words(entered: Mapping[str, int], found: Sequence[Segment]) -> str:
+    """`entered the baseline, which now holds 4 nights`; of what, where not of all; each by itself where they differ."""
+    held: dict[int, list[str]] = {}
+    for segment in found:
+        if segment.segment_id in entered:
+            held.setdefault(entered[segment.segment_id], []).append(f"{segment.target} {segment.series}")
+    if len(held) > 1:
+        each = [f"{', '.join(names)} ({count(n, 'night')} now)" for n, names in held.items()]
+        return f"entered the baselines of {'; '.join(each)}"
+    [(n, names)] = held.items()
+    only = "" if len(names) == len(found) else f" of {', '.join(names)}"
+    return f"entered the baseline{only}, which now holds {count(n, 'night')}"
 
 
 def of_segment(verdicts: Sequence[Verdict], segment: Segment) -> list[Verdict]:
