@@ -1,5 +1,6 @@
 """`gatebench …`: one command a sentence. A command imports what it needs when it runs, so that `--help` is quick."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -110,6 +111,9 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
+    os.environ.setdefault(
+        "DO_NOT_TRACK", "1"
+    )  # before anything imports Prefect, which tells its makers of the first time
     from pydantic import ValidationError
 
     from config.plan import PlanError

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from storage.store import Book
 
+WIDE = 120  # columns of a terminal from which on the reason of a run stands beside it
 Why = Annotated[str, typer.Option("--why", help="Said in the book beside the change.")]
 
 
@@ -75,6 +76,7 @@ def runs(
     settings = common.enter(home)
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from flows.ground import alive
     from storage.records import to_json
@@ -88,13 +90,19 @@ def runs(
     if not found:
         typer.echo(f"no runs yet in {settings.book_path}; `gatebench quickstart` makes some")
         return 0
+    console = Console(highlight=False)
+    beside = console.width >= WIDE
     table = Table(box=None, pad_edge=False)
-    for name in ("run", "plan", "status", "verdict", "exit", "why"):
-        table.add_column(name, no_wrap=name in ("run", "plan"), overflow="fold")
+    for name in ("run", "plan", "status", "verdict", "exit", "why")[: None if beside else -1]:
+        table.add_column(name, no_wrap=name != "why", overflow="fold")
     for run in found:
         code = "" if run.exit_code is None else str(run.exit_code)
-        table.add_row(run.run_id, run.plan_name, run.status, run.verdict or "", code, run.reason or "")
-    Console(highlight=False).print(table)
+        facts = (run.run_id, run.plan_name, run.status, run.verdict or "", code)
+        table.add_row(*facts, *([run.reason or ""] if beside else []))
+    console.print(table)
+    for run in found:
+        if run.reason and not beside:
+            console.print(Text(f"\n{run.run_id}: {run.reason}"))
     return 0
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-from prefect.exceptions import CancelledRun, CrashedRun, FailedRun
+from prefect.exceptions import CancelledRun, CrashedRun, FailedRun, TerminationSignal
 from prefect.flow_engine import FlowRunTimeoutError
 
 from flows.outcome import PRECEDENCE
@@ -23,7 +23,7 @@ def told(error: BaseException, server: str, home: Path) -> BaseException:
     """
     if isinstance(error, BaseExceptionGroup):
         return min((told(leaf, server, home) for leaf in _leaves(error)), key=_rank)
-    if isinstance(error, CancelledRun | asyncio.CancelledError):
+    if isinstance(error, CancelledRun | asyncio.CancelledError | TerminationSignal):  # the last: Prefect's of a SIGTERM
         return Interrupted("the run was cancelled; what was measured so far is kept")
     if isinstance(error, FlowRunTimeoutError):
         return StoppedEarly(f"the run took longer than any may ({error}); what was measured so far is kept")

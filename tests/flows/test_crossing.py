@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from prefect.exceptions import CancelledRun, CrashedRun
+from prefect.exceptions import CancelledRun, CrashedRun, TerminationSignal
 from prefect.flow_engine import FlowRunTimeoutError
 
 from flows.crossing import told
@@ -27,6 +27,7 @@ def code(error: BaseException) -> int | None:
         (BookLocked("held"), 16),
         (CancelledRun("by somebody"), 130),
         (asyncio.CancelledError(), 130),
+        (TerminationSignal(signal=15), 130),
         (FlowRunTimeoutError("21600 s"), 15),
         (CrashedRun("Flow run crashed"), 2),
         (httpx.ConnectError("refused"), 2),
