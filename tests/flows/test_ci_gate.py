@@ -113,7 +113,7 @@ def test_a_slower_candidate_stops_the_deployment(gatebench: Commands, urls: dict
     summary = (place / "summary.md").read_text()
     assert summary.startswith("## Regressed: p")
     assert " on candidate, +" in summary.splitlines()[0]
-    assert "| number | where | baseline | candidate | change | by | verdict |" in summary
+    assert "| number | baseline | candidate | change | verdict |" in summary
 
 
 def test_an_alert_that_does_not_get_through_stands_on_the_run_and_changes_nothing(
