@@ -55,6 +55,12 @@ def tell(text: str) -> None:
     typer.echo(text, err=True)
 
 
+def tell_of_the_first_wait(home: Path) -> None:
+    """Why the first Prefect server of a data root takes long to come up; nothing, where it is not the first."""
+    if not (Path(os.environ.get("PREFECT_HOME", home / "prefect")) / "prefect.db").exists():
+        tell("first run here: Prefect lays out its history, which takes some ten seconds, once")
+
+
 def quiet_prefect(home: Path) -> None:
     """Prefect's own defaults for a run from the terminal: history under the data root, no lines of its own, no
     analytics. Whoever has set a variable keeps it."""
@@ -144,8 +150,8 @@ def prefect_at_hand(quiet: bool = True) -> Iterator[str]:
 
         from flows.slots import SHARED
 
-        if not quiet and not (Path(os.environ.get("PREFECT_HOME", home / "prefect")) / "prefect.db").exists():
-            tell("first run here: starting Prefect lays out its history, some ten seconds, once")
+        if not quiet:
+            tell_of_the_first_wait(home)
         with (
             server_of_our_own(home) as env,
             temporary_settings(

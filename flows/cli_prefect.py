@@ -105,6 +105,8 @@ def up(
     stop_once()
     folder = make_folder(settings.home_path)
     keep_settings_file()
+    if not quiet:
+        common.tell_of_the_first_wait(folder)
     try:
         with server(folder, port) as env:
             os.environ.update(env)

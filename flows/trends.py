@@ -10,7 +10,7 @@ from storage.errors import UsageError
 from storage.records import Drift, to_json
 from storage.trend import TrendNight
 from storage.watch import Watch
-from tasks.charts.words import count, metric_words, place_words, signed, value_words
+from tasks.charts.words import count, dates, metric_words, place_words, signed, value_words
 from tasks.report.trend import Line
 from tasks.stats.drift import DriftRules
 from tasks.trend import lines
@@ -68,7 +68,7 @@ def render(found: Sequence[Line], console: Console) -> None:
     for place in dict.fromkeys((line.target, line.series) for line in found):
         mine = [line for line in found if (line.target, line.series) == place]
         shown = mine[0].nights
-        span = f"{shown[0].started_at[:10]} to {shown[-1].started_at[:10]}"
+        span = dates(shown[0].started_at, shown[-1].started_at)
         where = place_words(place[1], mine[0].level)
         console.print(f"[bold]{place[0]}[/] {place[1]}, {where}: {count(len(shown), 'night')}, {span}")
         table = Table(box=None, pad_edge=False)

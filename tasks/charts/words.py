@@ -122,6 +122,11 @@ def count(n: int, noun: str) -> str:
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
+def dates(first: str, last: str) -> str:
+    """The days of two instants (ISO 8601): `2026-11-24`, `2026-11-01 to 2026-11-24`."""
+    return first[:10] if first[:10] == last[:10] else f"{first[:10]} to {last[:10]}"
+
+
 def listed(items: Iterable[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     words = list(items)

@@ -4,7 +4,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from storage.records import Incident
-from tasks.charts.words import NONE, as_moved, count, listed, metric_words, number, place_words, signed, value_words
+from tasks.charts.words import (
+    NONE,
+    as_moved,
+    count,
+    dates,
+    listed,
+    metric_words,
+    number,
+    place_words,
+    signed,
+    value_words,
+)
 from tasks.report.drifts import drift_figure
 from tasks.report.pictures import Figure, environment, shown
 from tasks.report.trend import NOTE, Line, Way, line_figure
@@ -127,7 +138,7 @@ def _segment_row(way: Way, place: int) -> dict[str, str]:
     size = max((a.nights for line in way.lines for a in line.anchors if a.segment_id == segment.segment_id), default=0)
     return {
         "id": segment.segment_id,
-        "span": f"{nights[0].started_at[:10]} to {nights[-1].started_at[:10]}" if nights else "",
+        "span": dates(nights[0].started_at, nights[-1].started_at) if nights else "",
         "nights": f"{len(nights):,}",
         "why": segment.why,
         "machine": segment.fingerprint[:8],
@@ -158,6 +169,4 @@ def _facts(ways: Sequence[Way]) -> list[tuple[str, str]]:
 
 
 def _span(lines: Sequence[Line]) -> str:
-    first = min(line.nights[0].started_at for line in lines)[:10]
-    last = max(line.nights[-1].started_at for line in lines)[:10]
-    return first if first == last else f"{first} to {last}"
+    return dates(min(line.nights[0].started_at for line in lines), max(line.nights[-1].started_at for line in lines))
