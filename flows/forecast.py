@@ -157,11 +157,17 @@ def _played(replay: Replay, workload: pl.DataFrame, span: float) -> tuple[int, f
 
 
 def _on_top(replay: Replay, seconds: float, latency_s: float) -> int:
-    """Requests of the replay's stress; users send one after the other, each as long as a request is assumed to take."""
+    """Requests of the replay's stress; users send one after the other, each as long as a request is assumed to take.
+    Raises UsageError where nothing of it would be sent."""
     stress = replay.stress
     if stress is None:
         return 0
     end = seconds if stress.until_s is None else min(seconds, stress.until_s)
+    if 0 < seconds <= stress.from_s:
+        raise UsageError(
+            f"the stress begins after {stress.from_s:g} s, and the replay ends after {seconds:.3g} s: "
+            "let it begin sooner (from=…), or play the workload over and over (--loop DURATION)"
+        )
     lasts = max(0.0, end - stress.from_s)
     if stress.rate_rps is not None:
         return math.ceil(stress.rate_rps * lasts)

@@ -3,6 +3,7 @@ import pytest
 from storage.records import Estimate, Slo
 from tasks.charts.words import (
     as_moved,
+    dates,
     effect_words,
     estimate_words,
     listed,
@@ -85,3 +86,8 @@ def test_a_list_is_joined_as_people_do() -> None:
 
 def test_control_characters_do_not_reach_a_terminal() -> None:
     assert plain("a\x1b[31mb\n\tc\u202ed") == "a [31mb c d"
+
+
+def test_one_day_is_one_date() -> None:
+    assert dates("2026-11-24T01:00:00+00:00", "2026-11-24T03:30:00+00:00") == "2026-11-24"
+    assert dates("2026-11-01T01:00:00+00:00", "2026-11-24T03:30:00+00:00") == "2026-11-01 to 2026-11-24"

@@ -89,6 +89,14 @@ def test_a_replay_is_scaled_cut_and_looped(make, replay, requests, seconds):
     assert cost.minutes * 60 - 5 - cost.latency_s == pytest.approx(seconds)
 
 
+def test_a_stress_that_would_begin_after_the_end_is_refused_before_anything_is_sent(make):
+    stress = {"rate_rps": 20, "from": "60s", "until": "180s"}
+    with pytest.raises(UsageError, match="begins after 60 s, and the replay ends after 30 s: let it begin sooner"):
+        forecast(make(replay={"speed": 2, "stress": stress}), TRAFFIC, sweep=False, replay=True)
+    looped = make(replay={"speed": 2, "loop_s": 120, "stress": stress})
+    assert forecast(looped, TRAFFIC, sweep=False, replay=True).requests > 20 * 60
+
+
 def test_money_is_known_only_where_every_target_has_a_price(make, two):
     priced = make(prices={"m": {"input": 1.0, "output": 10.0}})
     cost = forecast(priced, TRAFFIC, sweep=False, replay=True)
