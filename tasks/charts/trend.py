@@ -13,6 +13,8 @@ CHANGED = "#e69f00"
 UNJUDGED = "not judged"
 BANDS = {"from": pl.String, "to": pl.String, "label": pl.String}
 MARKS = {"when": pl.String, "label": pl.String}
+# Vega's own names hours from 1 to 12, without saying which half of the day.
+CLOCK = {"seconds": "%H:%M:%S", "minutes": "%H:%M", "hours": "%H:%M"}
 ANCHORS = {"from": pl.String, "to": pl.String, "nights": pl.Int64, "centre": pl.Float64, "low": pl.Float64,
            "high": pl.Float64}  # fmt: skip
 
@@ -41,7 +43,8 @@ def trend(frame: pl.DataFrame, metric: str, where: str, beside: Beside, *, heigh
     colour = alt.Color("verdict:N", title="the night was").scale(
         domain=shown, range=[[*RANGE, QUIET][[*WORDS, UNJUDGED].index(word)] for word in shown]
     )
-    x = alt.X("night:T", title="night (UTC)").scale(type="utc", padding=16).axis(grid=False, labelOverlap=True)
+    x = alt.X("night:T", title="night (UTC)").scale(type="utc", padding=16)
+    x = x.axis(grid=False, labelOverlap=True, format=CLOCK)
     y = alt.Y("value:Q", title=f"{metric_words(metric)} ({unit})").scale(zero=False, nice=True)
     tooltip = [
         alt.Tooltip("night:N", title="night"),

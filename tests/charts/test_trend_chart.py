@@ -55,3 +55,11 @@ def test_without_a_baseline_the_title_says_so_and_nothing_is_drawn_behind() -> N
 def test_a_night_that_was_not_judged_has_a_word_of_its_own() -> None:
     unjudged = NIGHTS.with_columns(verdict=pl.lit(None, pl.String))
     assert "not judged" in to_svg(trend(unjudged, "latency_p95", "in the replay", BESIDE))
+
+
+def test_nights_of_one_day_stand_at_a_clock_of_24_hours() -> None:
+    days = ["2026-06-01T19:37:00+00:00", "2026-06-01T20:37:00+00:00", "2026-06-01T21:37:00+00:00"]
+    evening = NIGHTS.head(3).with_columns(night=pl.Series(days[: NIGHTS.height]))
+    svg = to_svg(trend(evening, "latency_p95", "over all levels", nothing_beside()))
+    assert ">20:00<" in svg
+    assert ">08" not in svg
