@@ -111,9 +111,7 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    os.environ.setdefault(
-        "DO_NOT_TRACK", "1"
-    )  # before anything imports Prefect, which tells its makers of the first time
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # before Prefect is imported, which tells its makers of the first time
     from pydantic import ValidationError
 
     from config.plan import PlanError

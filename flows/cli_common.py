@@ -57,7 +57,8 @@ def tell(text: str) -> None:
 
 def tell_of_the_first_wait(home: Path) -> None:
     """Why the first Prefect server of a data root takes long to come up; nothing, where it is not the first."""
-    if not (Path(os.environ.get("PREFECT_HOME", home / "prefect")) / "prefect.db").exists():
+    elsewhere = any(f"PREFECT_{part}DATABASE_CONNECTION_URL" in os.environ for part in ("", "API_", "SERVER_"))
+    if not elsewhere and not (home / "prefect" / "prefect.db").exists():
         tell("first run here: Prefect lays out its history, which takes some ten seconds, once")
 
 

@@ -94,7 +94,7 @@ def runs(
     beside = console.width >= WIDE
     table = Table(box=None, pad_edge=False)
     for name in ("run", "plan", "status", "verdict", "exit", "why")[: None if beside else -1]:
-        table.add_column(name, no_wrap=name != "why", overflow="fold")
+        table.add_column(name, no_wrap=name == "run", overflow="fold")
     for run in found:
         code = "" if run.exit_code is None else str(run.exit_code)
         facts = (run.run_id, run.plan_name, run.status, run.verdict or "", code)

@@ -1,6 +1,7 @@
 """What must be true before a measurement begins: allowed hosts, and targets that answer."""
 
 import os
+import re
 from contextvars import ContextVar
 
 import httpx
@@ -16,6 +17,8 @@ from tasks.load.dial import failure_of
 from tasks.load.senders import httpx_transport
 
 TOLD = ("server", "via", "x-litellm-version")  # of a target's headers, those that say what it is
+NAME_OF_A_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+VALUE_OF_A_HEADER = re.compile(r"[\t -~]*")
 MOST_TOLD = 200  # characters of each
 Headers = dict[str, dict[str, str]]  # by the target's name: what it said of itself
 # What the command line has found out before it started a Prefect server; None: nobody has asked the targets yet.
@@ -100,7 +103,7 @@ async def ask(target: Target, content: str, timeout_s: float, *, stream: bool = 
 def _need_plain(headers: dict[str, str], target: Target) -> None:
     """Raises UsageError. What libraries say of such a header holds it whole, and would be logged with the key."""
     for name, value in headers.items():
-        if not (name + value).isascii() or not (name + value).isprintable():
+        if not NAME_OF_A_HEADER.fullmatch(name) or not VALUE_OF_A_HEADER.fullmatch(value):
             what = f"the key in {target.api_key_env}" if name == "Authorization" else f"header {name} of {target.name}"
             raise UsageError(f"{what} has a character that HTTP cannot carry; write it in plain ASCII, on one line")
 

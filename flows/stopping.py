@@ -1,5 +1,6 @@
 """Ctrl-C once ends a run in good order: what is in flight has a moment to end, all rows are kept, the run is marked as
-cancelled. Twice ends it at once: what is on disk stays, and the next command marks the run as interrupted."""
+cancelled. Twice ends it at once: what is on disk stays, and the next command marks the run as interrupted. SIGTERM,
+from `timeout` or a CI job that is cancelled, is one Ctrl-C, however often it comes."""
 
 import asyncio
 import os
@@ -8,6 +9,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import Any, Protocol, TypeVar
+
+from prefect.exceptions import TerminationSignal
 
 T = TypeVar("T")
 
@@ -28,12 +31,12 @@ def leave() -> None:
 
 
 def run(main: Coroutine[Any, Any, T], screen: Screen, last: Callable[[], None] = leave) -> T:
-    """As `asyncio.run`. Raises KeyboardInterrupt when one Ctrl-C has ended it; a second one does `last`. Where Ctrl-C
-    is ignored or somebody else's it stays so."""
+    """As `asyncio.run`. Raises KeyboardInterrupt when one Ctrl-C or a SIGTERM has ended it; a second Ctrl-C does
+    `last`. Where Ctrl-C is ignored or somebody else's it stays so."""
     if threading.current_thread() is not threading.main_thread():
         return asyncio.run(main)
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if before[signal.SIGINT] is not signal.default_int_handler:
         return asyncio.run(main)
     pressed = 0
 
@@ -43,6 +46,8 @@ def run(main: Coroutine[Any, Any, T], screen: Screen, last: Callable[[], None] =
 
         def stop(number: int, frame: FrameType | None) -> None:
             nonlocal pressed
+            if number == signal.SIGTERM and pressed:
+                return
             pressed += 1
             if pressed == 1:
                 screen.say(ONCE)
@@ -52,14 +57,17 @@ def run(main: Coroutine[Any, Any, T], screen: Screen, last: Callable[[], None] =
                 screen.close()
                 last()
 
-        signal.signal(signal.SIGINT, stop)
+        for each in before:
+            signal.signal(each, stop)
         return await main
 
     try:
         return asyncio.run(stoppable())
-    except asyncio.CancelledError:
-        if pressed:
+    except BaseException as error:
+        # While a flow runs, Prefect's engine makes a TerminationSignal of a SIGTERM.
+        if isinstance(error, TerminationSignal) or (pressed and isinstance(error, asyncio.CancelledError)):
             raise KeyboardInterrupt from None
         raise
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -62,7 +62,8 @@ class Connection:
         try:
             yield
         finally:
-            con.close()
+            with IN_THIS_PROCESS:
+                con.close()
 
     def _in_turn(self, work: Callable[[], T]) -> T:
         make_folder(self.path.parent)

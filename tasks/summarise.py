@@ -58,14 +58,17 @@ def summarise_run(plan: Plan, run_id: str, settings: Settings) -> list[Cell]:
     main = kinds(samples.filter(~_ON_TOP), legs) if any(c.series == Series.STRESS for c in found) else answers
     kept_up = sustained_rates(plan, samples, legs, found, objectives)
     prices = {model: Price(**price.model_dump()) for model, price in plan.prices.items()}
+    paid, done = costs(answers, legs, prices), gateway_facts(main, legs)
+    kept = check(objectives, [cell for cell in found if cell.attempt == Attempt.FIRST])
+    tops = ceilings(plan, found, legs, objectives)
     book = Book(settings.book_path, settings.book_wait_s)
     with book.kept_open():
         book.add_legs(run_id, legs)
         book.add_cells(run_id, found)
-        book.add_costs(run_id, costs(answers, legs, prices))
-        book.add_gateway_facts(run_id, gateway_facts(main, legs))
-        book.add_slo_results(run_id, check(objectives, [cell for cell in found if cell.attempt == Attempt.FIRST]))
-        book.add_ceilings(run_id, ceilings(plan, found, legs, objectives))
+        book.add_costs(run_id, paid)
+        book.add_gateway_facts(run_id, done)
+        book.add_slo_results(run_id, kept)
+        book.add_ceilings(run_id, tops)
         book.add_sustained(run_id, kept_up)
     return found
 

@@ -5,6 +5,7 @@ are small and inside.
 
 import base64
 from collections.abc import Iterable
+from shlex import quote
 
 from tasks.charts.theme import Drawing, finding, to_png
 from tasks.charts.words import NONE, plain
@@ -70,7 +71,7 @@ def render_place(view: RunView) -> str:
         f"The full report is a file on **{host}**. Browsers follow no link from here to it.",
         f"`{run.report}`",
         f"- There: open that path in a browser, or `gatebench report {run.run_id} --open`",
-        f"- From elsewhere: `scp {host}:{run.report} .`",
+        f"- From elsewhere: `scp {host}:{quote(str(run.report))} .`",
         "It is one page with everything in it, and needs no network.",
     ]
     return "\n\n".join([*lines[:2], "\n".join(lines[2:4]), lines[4]]) + "\n"

@@ -17,6 +17,7 @@ from storage.disk import write_aside
 from storage.errors import StorageError
 
 OTHERS_MAY_WRITE = 0o022
+CALLED = "window.vegaEmbed"  # by the page that the script stands in
 
 
 def folder() -> Path | None:
@@ -34,7 +35,7 @@ def script(kept: Path | None) -> Markup:
     file = None if kept is None else kept / f"vega-{version('vl-convert-python')}.js"
     text = None if file is None else _ours(file)
     if text is None:
-        text = vlc.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+        text = vlc.javascript_bundle(f"{CALLED} = vegaEmbed;")
         with contextlib.suppress(StorageError):  # a folder that cannot be written to only costs the second again
             if file is not None:
                 write_aside(file, text)
@@ -42,12 +43,13 @@ def script(kept: Path | None) -> Markup:
 
 
 def _ours(file: Path) -> str | None:
-    """What is in it, unless somebody else could have written it: it becomes part of every report."""
+    """The script in it, unless somebody else could have written it: it becomes part of every report."""
     try:
         with file.open(encoding="utf-8") as held:
             facts = os.fstat(held.fileno())
             if facts.st_uid != os.getuid() or facts.st_mode & OTHERS_MAY_WRITE:
                 return None
-            return held.read()
+            text = held.read()
+            return text if CALLED in text else None
     except (OSError, UnicodeDecodeError):
         return None

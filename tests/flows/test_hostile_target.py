@@ -46,6 +46,7 @@ invalid_loop_lag_p99_ms = 1e6
 suspect_cpu_share = 1e6
 invalid_cpu_share = 1e6
 ceiling_share = 1e6
+invalid_achieved_share = 0
 """
 
 

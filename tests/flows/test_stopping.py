@@ -82,6 +82,28 @@ def test_once_cancels_and_lets_it_end_in_order():
     assert (screen.said, ended) == ([stopping.ONCE], ["in order"])
 
 
+def test_a_sigterm_is_one_ctrl_c_however_often_it_comes():
+    screen, ended = Screen(), []
+
+    def terminate() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    async def main() -> None:
+        try:
+            asyncio.get_running_loop().call_later(0.05, terminate)
+            await asyncio.sleep(60)
+        finally:
+            terminate()
+            await asyncio.sleep(0.05)
+            ended.append("in order")
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        stopping.run(main(), screen)
+    assert (screen.said, ended) == ([stopping.ONCE], ["in order"])
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_twice_does_not_wait_for_order():
     screen = Screen()
 

@@ -17,12 +17,15 @@ def afresh() -> None:
 
 def test_it_is_bundled_once_and_read_after_that(tmp_path: Path) -> None:
     made = vega.script(tmp_path / "kept")
-    assert "vegaEmbed" in made
+    assert "window.vegaEmbed" in made
     file = tmp_path / "kept" / NAME
     assert (file.read_text(), file.stat().st_mode & 0o777) == (made, 0o600)
-    file.write_text("// as it was kept")
+    file.write_text("window.vegaEmbed = kept")
     vega.script.cache_clear()
-    assert vega.script(tmp_path / "kept") == "// as it was kept"
+    assert vega.script(tmp_path / "kept") == "window.vegaEmbed = kept"
+    file.write_text("")
+    vega.script.cache_clear()
+    assert vega.script(tmp_path / "kept") == made  # an emptied file draws nothing
 
 
 def test_what_others_could_have_written_is_not_put_into_a_report(tmp_path: Path) -> None:
