@@ -135,14 +135,16 @@ def report(
     """
     settings = common.enter(home)
     common.quiet_prefect(settings.home_path)
+    import webbrowser
+
     from tasks.publish import write_report
 
     path = write_report(run, settings)
     common.write_json(json, {"schema": "gatebench.report/1", "report": str(path)})
     if not quiet and json != "-":
         typer.echo(str(path))
-    if show:
-        typer.launch(path.as_uri())
+    if show and not webbrowser.open(path.as_uri()):
+        common.tell(f"no browser can be opened here; copy {path} to where there is one")
     return 0
 
 
