@@ -6,6 +6,7 @@ Python tuples instead would hold the interpreter for tens of milliseconds in the
 """
 
 import asyncio
+import shutil
 import struct
 from array import array
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from storage.records import SAMPLE_COLUMNS, Sample
 
 PART_ROWS = 20_000
 MOST_WAITING = 120  # parts, of a second each or full; a disk so far behind would take the memory next
+FULL_BYTES = 1_000_000  # free: no more than a part or two
 _NULL = -(2**63)
 _LONGEST_GAP = np.uint64(2**32 - 1)  # of a column of gaps: 71 minutes in µs; a longer one stands as this
 _TYPES: dict[str, pl.DataType] = {
@@ -230,6 +232,15 @@ def _first_free(folder: Path, stem: str) -> int:
 def _raise(future: "Future[None]", folder: Path) -> None:
     error = future.exception()
     if error is not None:
+        # Of a disk that is full in the middle of a footer Polars only says that the Parquet is odd.
+        why = f"no space left ({error})" if _is_full(folder) else error
         raise StorageError(
-            f"cannot write samples to {folder}: {error}; free some space or set another GATEBENCH_HOME"
+            f"cannot write samples to {folder}: {why}; free some space or set another GATEBENCH_HOME"
         ) from error
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < FULL_BYTES
+    except OSError:
+        return False

@@ -55,8 +55,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     assert process.stdout is not None
-    first = process.stdout.readline()
-    assert "Prefect's pages" in first, first
+    said = [process.stdout.readline(), process.stdout.readline()]
+    assert "first run here" in said[0] and "Prefect's pages" in said[1], said
     yield Server(f"http://127.0.0.1:{port}/api", home, process)
     process.send_signal(signal.SIGINT)
     process.wait(60)

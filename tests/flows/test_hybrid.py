@@ -5,6 +5,7 @@ import pytest
 
 from flows.forecast import forecast
 from flows.specs import replay_spec
+from storage.errors import UsageError
 from storage.records import STRESS, Series
 from tasks.load.spec import StressSpec
 from tasks.summarise import stress_cells
@@ -35,12 +36,16 @@ def test_a_leg_is_told_of_the_stress(make, setting):
         ("rate=5", 601),
         ("rate=5,from=40s", 401),
         ("rate=5,from=40s,until=60s", 201),
-        ("rate=5,from=200s", 101),
         ("concurrency=4,until=10s", 101 + 4 * 21),  # half a second each, and one more that is under way
     ],
 )
 def test_the_forecast_counts_it(make, stress, requests):
     assert forecast(make(replay={"stress": stress}), ARRIVALS, sweep=False, replay=True).requests == requests
+
+
+def test_a_stress_after_the_end_of_the_replay_is_refused_before_anything_is_sent(make):
+    with pytest.raises(UsageError, match="the stress begins after 200 s, and the replay ends after 100 s"):
+        forecast(make(replay={"stress": "rate=5,from=200s"}), ARRIVALS, sweep=False, replay=True)
 
 
 def test_a_run_without_a_replay_has_no_estimates_of_a_stress():
