@@ -22,6 +22,11 @@ class Outcome:
     home: str
     extra: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def ended(self) -> str:
+        """The name of its Prefect state: the verdict, and without one whether the numbers can be trusted."""
+        return (self.verdict or (Word.INVALID if self.exit_code == 12 else "measured")).capitalize()
+
 
 def exit_code(verdict: str | None, *, slo_broken: bool, stopped: bool, invalid: bool, nothing: bool) -> int:
     """0 also for inconclusive; `--strict` makes that 17 (`flows.cli_perform`)."""
