@@ -48,6 +48,12 @@ def model_server(folder: Path, version: str | None) -> Path:
     return next(place.glob("lib/python*/site-packages/**/llama-server"))
 
 
+def model_server_version(server: Path) -> str | None:
+    """Of the wheel that it came in, for it names none itself; None where it came from elsewhere."""
+    wheels = [file for above in server.parents for file in above.glob(f"{MODEL_SERVER.replace('-', '_')}-*.dist-info")]
+    return f"(its wheel {wheels[0].stem.partition('-')[2]})" if wheels else None
+
+
 def model(folder: Path) -> Path:
     """The GGUF file. Raises Missing."""
     place = folder / "venv-model"

@@ -119,7 +119,8 @@ def _real_model(asked: argparse.Namespace, bench: Bench, versions: dict[str, str
     words += ["--device", "none", "-ngl", "0", "-t", "1", "-np", "2", "-c", "4096", "--no-ui", "--cache-ram", "0"]
     libraries = {"LD_LIBRARY_PATH": str(server.resolve().parent)}
     told = said([str(server.resolve()), "--version"], {**os.environ, **libraries})
-    versions["llama.cpp"] = told.removeprefix("version: ").partition(" (")[0]
+    own = told.removeprefix("version: ").partition(" (")[0]
+    versions["llama.cpp"] = installing.model_server_version(server) or own
     versions["model"] = model.stem
     with running(words, f"http://127.0.0.1:{port}/health", bench.folder, "llama", **libraries):
         yield f"http://127.0.0.1:{port}/v1"

@@ -82,7 +82,7 @@ def _able(one: Able | None) -> str:
     if one is None or one.rps is None:
         return "–"
     failed = f", {one.failed} failed" if one.failed else ""
-    return f"{one.rps:,.0f} (at {one.concurrency} at once{failed})"
+    return f"{'more than ' if one.at_least else ''}{one.rps:,.0f} (at {one.concurrency} at once{failed})"
 
 
 def logs(found: Sequence[Replayed]) -> str:

@@ -66,6 +66,7 @@ class Able:
     rps: float | None
     concurrency: int | None
     failed: int
+    at_least: bool  # the generator was near its own limit: the gateway can do more
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +169,10 @@ def capacity(bench: Bench, sizes: Sizes, stream: bool) -> list[Able]:
                 answer = bench.product("sweep", "--plan", file, "--no-control", *_sized(sizes, stream))
                 ceiling = answer.json.get("ceiling") or {}
                 rate = (ceiling.get("throughput_rps") or {}).get("point")
-                failed = sum(sum(level["failed"].values()) for level in answer.json.get("levels", []))
-                found.append(Able(gateway.name, stream, rate, ceiling.get("concurrency"), failed))
+                levels, top = answer.json.get("levels", []), ceiling.get("concurrency")
+                failed = sum(sum(level["failed"].values()) for level in levels)
+                trusted = all(level["validity"] == "valid" for level in levels if level["concurrency"] == top)
+                found.append(Able(gateway.name, stream, rate, top, failed, not trusted))
     return found
 
 
