@@ -84,7 +84,7 @@ async def run_line(order: Order, earlier: Run | None = None) -> State[Any]:
     except (GatebenchError, PlanError) as error:
         return refused(error)
     return Completed(
-        name=outcome.ended,
+        name=outcome.verdict.capitalize() if outcome.verdict else "Measured" if outcome.trusted else "Invalid",
         message=outcome.headline[:1000],
         data={name: getattr(outcome, name) for name in Outcome.__slots__},
     )

@@ -23,9 +23,9 @@ class Outcome:
     extra: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def ended(self) -> str:
-        """The name of its Prefect state: the verdict, and without one whether the numbers can be trusted."""
-        return (self.verdict or (Word.INVALID if self.exit_code == 12 else "measured")).capitalize()
+    def trusted(self) -> bool:
+        """False: a leg says nothing about the target, for the generator was the limit."""
+        return self.exit_code != 12
 
 
 def exit_code(verdict: str | None, *, slo_broken: bool, stopped: bool, invalid: bool, nothing: bool) -> int:

@@ -56,13 +56,17 @@ def trend(frame: pl.DataFrame, metric: str, where: str, beside: Beside, *, heigh
     ]
     base = alt.Chart(rows, width=WIDTH, height=height)
     points = {"x": x, "y": y, "color": colour, "tooltip": tooltip}
-    layers = [
-        *_behind(beside),
-        base.mark_line(color=QUIET, strokeWidth=1).encode(x=x, y=y),
-        base.mark_rule(strokeWidth=1.5, opacity=0.7).encode(x=x, y=alt.Y("lower:Q"), y2="upper:Q", color=colour),
-        base.transform_filter("datum.baseline").mark_point(filled=True, size=42, opacity=1).encode(**points),
-        base.transform_filter("!datum.baseline").mark_point(size=42, strokeWidth=1.8, opacity=1).encode(**points),
-    ]
+    layers = [*_behind(beside), base.mark_line(color=QUIET, strokeWidth=1).encode(x=x, y=y)]
+    # A layer without a row has no extent, which a browser's console complains of.
+    if rows["lower"].count():
+        bars = base.mark_rule(strokeWidth=1.5, opacity=0.7)
+        layers.append(bars.encode(x=x, y=alt.Y("lower:Q"), y2="upper:Q", color=colour))
+    if rows["baseline"].any():
+        inside = base.transform_filter("datum.baseline")
+        layers.append(inside.mark_point(filled=True, size=42, opacity=1).encode(**points))
+    if not rows["baseline"].all():
+        outside = base.transform_filter("!datum.baseline")
+        layers.append(outside.mark_point(size=42, strokeWidth=1.8, opacity=1).encode(**points))
     return alt.layer(*layers).properties(title=wrapped(_title(frame, metric, where, beside)))
 
 

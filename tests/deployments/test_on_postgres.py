@@ -109,7 +109,7 @@ def test_compose_s_services_deploy_work_and_stop_on_postgres(place: Place, tmp_p
         finally:
             worker.send_signal(signal.SIGTERM)  # as docker stop and systemctl stop do
             said, _ = worker.communicate(timeout=90)
-        assert found == ["Crashed", "Measured"], said
+        assert found in (["Crashed", "Measured"], ["Crashed", "Invalid"]), said  # Invalid: the machine was busy
         assert worker.returncode == 0, said
         assert said.rstrip().endswith("stopped"), said
     assert [run.status for run in Book(place.home / "gatebench.duckdb").runs()] == ["completed"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.outcome import Outcome, exit_code
+from flows.outcome import exit_code
 
 NOTHING = {"slo_broken": False, "stopped": False, "invalid": False, "nothing": False}
 
@@ -28,11 +28,3 @@ NOTHING = {"slo_broken": False, "stopped": False, "invalid": False, "nothing": F
 )
 def test_of_several_reasons_the_first_of_the_contract_is_the_exit_code(verdict, facts, code):
     assert exit_code(verdict, **{**NOTHING, **facts}) == code
-
-
-@pytest.mark.parametrize(
-    ("verdict", "code", "name"),
-    [("regressed", 10, "Regressed"), (None, 0, "Measured"), (None, 11, "Measured"), (None, 12, "Invalid")],
-)
-def test_its_prefect_state_is_named_for_the_verdict_or_for_whether_the_numbers_can_be_trusted(verdict, code, name):
-    assert Outcome("r", "sweep", verdict, code, "", None, "/h").ended == name
