@@ -206,6 +206,13 @@ def raise_as(text: str, code: int) -> None:
     raise error
 
 
+def to_the_width(words: str) -> str:
+    """Lines that fit the terminal; as they are where there is none."""
+    from tasks.workload.words import narrowed
+
+    return narrowed(words, max(get_terminal_size().columns, 60)) if sys.stdout.isatty() else words
+
+
 def write_json(target: str | None, value: Any) -> None:
     """To a path or stdout. Raises StorageError."""
     if target is None:

@@ -53,7 +53,8 @@ def synth(
     found = None if made.fidelity is None else to_json(made.fidelity)
     common.write_json(json, {"schema": "gatebench.synth/1", **said, "method": made.method, "fidelity": found})
     if not quiet and json != "-":
-        typer.echo(f"workload {made.workload_id[:16]} in {made.path}: {made.method}")
+        typer.echo(f"workload {made.workload_id[:16]} in {made.path}")
+        typer.echo(common.to_the_width(f"made by        {made.method}"))
         typer.echo("")
         if made.fidelity is None:
             typer.echo(

@@ -1,8 +1,6 @@
 """Commands on logs and workloads."""
 
-import sys
 from pathlib import Path
-from shutil import get_terminal_size
 from typing import Annotated
 
 import typer
@@ -65,15 +63,8 @@ def capture(
         if data["rejects"]:
             typer.echo(f"rows that could not be read are listed in {data['rejects']}")
         typer.echo("")
-        typer.echo(_to_the_width(data["words"]))
+        typer.echo(common.to_the_width(data["words"]))
     return 0
-
-
-def _to_the_width(words: str) -> str:
-    """Lines that fit the terminal; as they are where there is none."""
-    from tasks.workload.words import narrowed
-
-    return narrowed(words, max(get_terminal_size().columns, 60)) if sys.stdout.isatty() else words
 
 
 def _absolute(source: str) -> str:
@@ -99,7 +90,7 @@ def profile(
     if html is not None:
         write_page(found, html)
     if not quiet and json != "-":
-        typer.echo(_to_the_width(found.words))
+        typer.echo(common.to_the_width(found.words))
         if html is not None:
             typer.echo(f"page: {html.resolve()}")
     return 0

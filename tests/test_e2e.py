@@ -28,14 +28,14 @@ def test_a_gateway_that_is_quicker_than_its_upstream_has_a_minus():
     assert "−0.30 ms" in table.overhead([added("nginx", -0.3)])
 
 
-def test_capacity_says_at_how_many_what_failed_and_where_the_generator_was_near_its_own_limit():
+def test_capacity_says_at_how_many_what_failed_and_what_is_in_doubt():
     found = [
-        Able("nginx", False, 9512.3, 16, 0, at_least=True),
-        Able("nginx", True, 4100.0, 64, 3, at_least=False),
-        Able("Portkey", False, None, None, 0, at_least=False),
+        Able("nginx", False, 9512.3, 9400.2, 9630.9, 16, 0, "valid"),
+        Able("nginx", True, 4100.0, None, None, 64, 3, "suspect"),
+        Able("Portkey", False, None, None, None, None, 0, "invalid"),
     ]
     assert table.capacity(found).splitlines()[2:] == [
-        "| nginx | more than 9,512 (at 16 at once) | 4,100 (at 64 at once, 3 failed) |",
+        "| nginx | 9,512 [9,400, 9,631] (at 16 at once) | 4,100 (at 64 at once, 3 failed, suspect) |",
         "| Portkey | – | – |",
     ]
 

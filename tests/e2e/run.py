@@ -81,7 +81,7 @@ def _begun(asked: argparse.Namespace, work: Path) -> dict[str, Any]:
 
 
 def _capacities(bench: Bench, asked: argparse.Namespace, versions: dict[str, str]) -> list[trials.Able]:
-    sizes = Sizes(400, (4, 16, 64), 2)
+    sizes = Sizes(500, (4, 16, 64))
     return [one for stream in (False, True) for one in trials.capacity(bench, sizes, stream)]
 
 

@@ -82,7 +82,9 @@ def _able(one: Able | None) -> str:
     if one is None or one.rps is None:
         return "–"
     failed = f", {one.failed} failed" if one.failed else ""
-    return f"{'more than ' if one.at_least else ''}{one.rps:,.0f} (at {one.concurrency} at once{failed})"
+    doubt = "" if one.validity == "valid" else f", {one.validity}"
+    interval = "" if one.lower is None or one.upper is None else f" [{one.lower:,.0f}, {one.upper:,.0f}]"
+    return f"{one.rps:,.0f}{interval} (at {one.concurrency} at once{failed}{doubt})"
 
 
 def logs(found: Sequence[Replayed]) -> str:
