@@ -57,7 +57,8 @@ def main() -> None:
     work = folder / "runs" / stamp
     names = [name for name in asked.gateways.split(",") if name]
     results = _begun(asked, work)
-    results["versions"], names = _versions(names, tools, work)
+    found, names = _versions(names, tools, work)
+    results["versions"].update(found)
     loads = results["loads"]
     with product(work / "home") as command:
         bench = Bench(command, tools, names, work)
@@ -70,10 +71,10 @@ def main() -> None:
 
 def _begun(asked: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Nothing yet, or what an earlier call left in --json: a part that is measured again takes the place of the old."""
-    results: dict[str, Any] = {"loads": [], **{part: [] for part in PARTS}}
+    results: dict[str, Any] = {"loads": [], "versions": {}, **{part: [] for part in PARTS}}
     if asked.json is not None and asked.json.is_file():
         before = json.loads(asked.json.read_text(encoding="utf-8"))
-        results["loads"] = before["loads"]
+        results |= {"loads": before["loads"], "versions": before["versions"]}
         for part, kind in trials.KINDS.items():
             results[part] = [kind(**one) for one in before[part]]
     results["date"], results["machine"] = f"{datetime.now(UTC):%Y-%m-%d}", _machine(work)
