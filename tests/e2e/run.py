@@ -82,7 +82,7 @@ def _begun(asked: argparse.Namespace, work: Path) -> dict[str, Any]:
 
 
 def _capacities(bench: Bench, asked: argparse.Namespace, versions: dict[str, str]) -> list[trials.Able]:
-    sizes = Sizes(500, (4, 16, 64))
+    sizes = Sizes(640, (4, 16, 64))  # the fewest that the highest level takes in five blocks
     return [one for stream in (False, True) for one in trials.capacity(bench, sizes, stream)]
 
 
