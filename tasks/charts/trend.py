@@ -6,10 +6,11 @@ import altair as alt
 import polars as pl
 
 from tasks.charts.history import RANGE, WORDS
-from tasks.charts.theme import BAD, QUIET, WIDTH, Drawing, wrapped
+from tasks.charts.theme import BAD, QUIET, WIDTH, Drawing, ends, wrapped
 from tasks.charts.words import RATES, count, metric_words, signed, value_words
 
 CHANGED = "#e69f00"
+LEAST = 0.02
 UNJUDGED = "not judged"
 BANDS = {"from": pl.String, "to": pl.String, "label": pl.String}
 MARKS = {"when": pl.String, "label": pl.String}
@@ -45,7 +46,7 @@ def trend(frame: pl.DataFrame, metric: str, where: str, beside: Beside, *, heigh
     )
     x = alt.X("night:T", title="night (UTC)").scale(type="utc", padding=16)
     x = x.axis(grid=False, labelOverlap=True, format=CLOCK)
-    y = alt.Y("value:Q", title=f"{metric_words(metric)} ({unit})").scale(zero=False, nice=True)
+    y = alt.Y("value:Q", title=f"{metric_words(metric)} ({unit})", scale=_room(frame, beside))
     tooltip = [
         alt.Tooltip("night:N", title="night"),
         alt.Tooltip("value:Q", title=unit, format=",.2f"),
@@ -68,6 +69,16 @@ def trend(frame: pl.DataFrame, metric: str, where: str, beside: Beside, *, heigh
         outside = base.transform_filter("!datum.baseline")
         layers.append(outside.mark_point(size=42, strokeWidth=1.8, opacity=1).encode(**points))
     return alt.layer(*layers).properties(title=wrapped(_title(frame, metric, where, beside)))
+
+
+def _room(frame: pl.DataFrame, beside: Beside) -> alt.Scale:
+    """Two per cent of the number at least, or moves that are nothing would look like much."""
+    drawn = [frame[column] for column in ("value", "lower", "upper")] + [beside.anchors[end] for end in ("low", "high")]
+    low, high = ends(pl.concat([one.cast(pl.Float64) for one in drawn]))
+    middle = (low + high) / 2
+    if high - low >= LEAST * middle:
+        return alt.Scale(zero=False, nice=True)
+    return alt.Scale(zero=False, nice=True, domain=[middle * (1 - LEAST / 2), middle * (1 + LEAST / 2)])
 
 
 def _behind(beside: Beside) -> list[alt.Chart]:

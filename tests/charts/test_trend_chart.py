@@ -63,3 +63,18 @@ def test_nights_of_one_day_stand_at_a_clock_of_24_hours() -> None:
     svg = to_svg(trend(evening, "latency_p95", "over all levels", nothing_beside()))
     assert ">20:00<" in svg
     assert ">08" not in svg
+
+
+def test_nights_that_hardly_differ_do_not_look_as_if_they_did() -> None:
+    alike = NIGHTS.with_columns(value=pl.Series([29.43, 29.434, 29.438]), lower=None, upper=None)
+    layer = to_spec(trend(alike, "throughput", "in the replay", nothing_beside()))["layer"][0]
+    low, high = layer["encoding"]["y"]["scale"]["domain"]
+    assert (round(low, 2), round(high, 2)) == (29.14, 29.73)
+    apart = to_spec(trend(NIGHTS, "throughput", "in the replay", nothing_beside()))["layer"][0]
+    assert "domain" not in apart["encoding"]["y"]["scale"]
+
+
+def test_what_has_no_row_has_no_layer() -> None:
+    bare = NIGHTS.with_columns(lower=None, upper=None, baseline=False)
+    layers = to_spec(trend(bare, "throughput", "in the replay", nothing_beside()))["layer"]
+    assert [layer["mark"]["type"] for layer in layers] == ["line", "point"]
