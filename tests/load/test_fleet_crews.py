@@ -1,6 +1,7 @@
 """Who is in a fleet, who may be, and how one is stopped that does not end."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import threading
@@ -194,7 +195,8 @@ async def test_workers_that_die_at_once_are_an_error_and_no_endless_loop(leg_spe
         def have(self, count: int, key_env: str) -> list[Worker]:
             workers = super().have(count, key_env)
             for worker in workers:
-                os.kill(worker.hello.pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # asked again, it may hand out one that we killed before
+                    os.kill(worker.hello.pid, signal.SIGKILL)
             return workers
 
     async with Fleet(1, home=Dying()) as fleet:
