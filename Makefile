@@ -32,7 +32,7 @@ bench: $(VENV)/.bench ## Measure the marks on an idle machine: a table, and JSON
 soak: $(VENV)/.bench ## Half an hour at 500/s: are memory and lag flat?
 	$(BIN)/python tests/bench/soak.py $(ARGS)
 
-e2e: $(VENV)/.run ## Real gateways in front of a simulator and a real model (50 minutes, 1.5 GB; ARGS="--gateways nginx")
+e2e: $(VENV)/.run ## Real gateways in front of a simulator and a real model (40 to 60 minutes, 1.5 GB; ARGS="--gateways nginx")
 	$(BIN)/python -m tests.e2e.run $(ARGS)
 
 clean: ## Remove the environment and caches
