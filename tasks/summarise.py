@@ -17,12 +17,12 @@ from tasks.ceiling import sustained_rates
 from tasks.stats.ceiling import ceiling
 from tasks.stats.cost import costs
 from tasks.stats.estimate import cells as estimate
-from tasks.stats.estimate import little_check
+from tasks.stats.estimate import turnarounds
 from tasks.stats.gateway import gateway_facts
 from tasks.stats.kinds import kinds
 from tasks.stats.slo import check
 
-LITTLE_LIMIT = 0.05
+TURNAROUND_LIMIT = 0.05
 _ON_TOP = pl.col("stream_label") == STRESS
 
 
@@ -34,13 +34,13 @@ def slos(plan: Plan) -> list[Slo]:
     return found
 
 
-def checked(legs: Sequence[Leg], differences: dict[str, float]) -> list[Leg]:
-    """Legs whose throughput by Little's law and by completions differ by more than 5 % become suspect."""
+def checked(legs: Sequence[Leg], between: dict[str, float]) -> list[Leg]:
+    """Legs whose users took more than 5 % of a latency between two requests become suspect."""
     out = []
     for leg in legs:
-        gap = differences.get(leg.leg_id, 0.0)
-        if abs(gap) > LITTLE_LIMIT and leg.validity == Validity.VALID:
-            reason = f"throughput by Little's law and by completions differ by {gap:.0%}"
+        gap = between.get(leg.leg_id, 0.0)
+        if abs(gap) > TURNAROUND_LIMIT and leg.validity == Validity.VALID:
+            reason = f"between two requests of a user {gap:.0%} of a latency went by: fewer were under way than asked"
             out.append(replace(leg, validity=Validity.SUSPECT, reasons=[*leg.reasons, reason]))
         else:
             out.append(leg)
@@ -51,7 +51,7 @@ def summarise_run(plan: Plan, run_id: str, settings: Settings) -> list[Cell]:
     """Reads only what is on disk, so that any run can be summarised again."""
     files = RunFiles(settings.runs_path, run_id)
     samples = files.samples()
-    legs = checked(files.legs(), little_check(samples, files.legs()))
+    legs = checked(files.legs(), turnarounds(samples, files.legs()))
     objectives = slos(plan)
     found = [*estimate(samples.filter(~_ON_TOP), legs, slos=objectives), *stress_cells(samples, legs)]
     answers = kinds(samples, legs)

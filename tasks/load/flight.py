@@ -59,7 +59,7 @@ class Tally:
     ok: int = 0
     failed: dict[str, int] = field(default_factory=dict)
     lags_ns: list[int] = field(default_factory=list)
-    latency_ns: int = 0  # summed over measured requests
+    cycle_ns: int = 0  # end − intended, summed over measured requests
     dropped: int = 0
     queued: int = 0  # sent late because max_in_flight was reached: the plan's doing, not ours
     first_sent_ns: int = 0
@@ -189,7 +189,7 @@ class Flight:
     def _count(self, exchange: Exchange, sample: Sample) -> None:
         tally = self.tally
         tally.measured += 1
-        tally.latency_ns += sample.end_ns - sample.sent_ns
+        tally.cycle_ns += sample.end_ns - sample.intended_ns
         tally.last_end_ns = max(tally.last_end_ns, exchange.end_ns)
         if sample.failure is None:
             tally.ok += 1

@@ -17,7 +17,7 @@ from tasks.load.shard import Done, Ready
 from tasks.load.spec import LegSpec
 from tasks.load.stripes import stem
 
-ENGINE_VERSION = 1  # goes up only when a benchmark shows that measurements move
+ENGINE_VERSION = 2  # goes up only when a benchmark shows that measurements move
 _LATE_SHARE = 0.05  # of a leg: a worker that begins later than this was not part of the same trial
 
 
@@ -164,10 +164,10 @@ def _sum(spec: LegSpec, parts: Sequence[Done | Lost], done: Sequence[Done]) -> _
 
 
 def _achieved(spec: LegSpec, done: Sequence[Done]) -> float | None:
-    """Open loop: rate of sending. Closed loop: Little's law, concurrency / mean latency."""
+    """Open loop: rate of sending. Closed loop: Little's law, concurrency / mean cycle of a user."""
     if spec.loop == "closed":
-        latency = sum(part.latency_ns for part in done)
-        return spec.level * sum(part.measured for part in done) / (latency / 1e9) if latency else None
+        cycles = sum(part.cycle_ns for part in done)
+        return spec.level * sum(part.measured for part in done) / (cycles / 1e9) if cycles else None
     sending = [part for part in done if part.vitals.lags.count + part.queued]
     if not sending:
         return None

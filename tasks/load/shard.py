@@ -58,7 +58,7 @@ class Done:
     failed: dict[str, int]
     dropped: int
     queued: int
-    latency_ns: int
+    cycle_ns: int
     first_sent_ns: int
     last_sent_ns: int
     late_ns: int
@@ -287,7 +287,7 @@ def _done(
         failed=tally.failed,
         dropped=tally.dropped,
         queued=tally.queued,
-        latency_ns=tally.latency_ns,
+        cycle_ns=tally.cycle_ns,
         first_sent_ns=tally.first_sent_ns - tally.t0,
         last_sent_ns=tally.last_sent_ns - tally.t0,
         late_ns=late_ns,

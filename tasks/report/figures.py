@@ -92,8 +92,8 @@ def throughput_figure(view: RunView, target: str, index: int) -> list[Figure]:
         return []
     ceiling = next((c for c in view.ceilings if c.target == target), None)
     note = (
-        "A level's throughput is its concurrency over its mean latency (Little's law): ramp and drain are left out; "
-        "bars are 95 % intervals over the blocks."
+        "A level's throughput is its concurrency over the mean time between a user's answers (Little's law): ramp and "
+        "drain are left out; bars are 95 % intervals over the blocks."
     )
     sustained = next((one for one in view.sustained if one.target == target), None)
     note += " A ring marks the knee, a band the interval of the ceiling."

@@ -72,7 +72,7 @@ def _distribution(
 
 
 def _rates(group: pl.DataFrame, level: int, closed: bool, judged: bool, ok: int) -> Iterator[tuple[str, Estimate]]:
-    facts = group.select("leg_id", "n", "ok", "good", "tokens", "with_tokens", "in_system", "^.*_ns$").to_dicts()
+    facts = group.select("leg_id", "n", "ok", "good", "tokens", "with_tokens", "cycle", "^.*_ns$").to_dicts()
     rates = closed_rates(facts, level) if closed else open_rates(facts)
     if not rates:
         return
@@ -84,11 +84,11 @@ def _rates(group: pl.DataFrame, level: int, closed: bool, judged: bool, ok: int)
         yield "output_tokens_per_s", log_mean(tokens, ok, least_half_width=RATE_HALF_WIDTH)
 
 
-def little_check(samples: pl.LazyFrame | pl.DataFrame, legs: Sequence[Leg]) -> dict[str, float]:
-    """Closed-loop legs: how far N ÷ mean latency lies above N ÷ mean cycle, as a share.
+def turnarounds(samples: pl.LazyFrame | pl.DataFrame, legs: Sequence[Leg]) -> dict[str, float]:
+    """Closed-loop legs: the time our users took between two requests, as a share of the mean latency.
 
     The cycle of a request is from the end of its user's previous one to its own end, so N ÷ mean cycle is completions ÷
-    time without the ramp and the drain at the edges. The difference is the time our users spent between requests.
+    time without the ramp and the drain at the edges. What of it is not latency, the target had a user less.
     """
     closed = [leg.leg_id for leg in legs if leg.loop == "closed"]
     frame = (

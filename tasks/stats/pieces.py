@@ -43,7 +43,7 @@ def _figures(slos: Sequence[Slo]) -> list[pl.Expr]:
         gaps.sort().alias("itl_us"),
         metrics.output_tokens.filter(metrics.ok).sum().alias("tokens"),
         metrics.output_tokens.filter(metrics.ok).count().alias("with_tokens"),
-        metrics.latency.mean().alias("in_system"),
+        metrics.cycle.mean().alias("cycle"),
         pl.col("intended_ns").min().alias("from_ns"),
         pl.col("intended_ns").max().alias("to_ns"),
         pl.col("intended_ns").mean().alias("mean_start_ns"),

@@ -17,9 +17,11 @@ class Rates:
 
 
 def closed_rates(blocks: Sequence[dict[str, Any]], level: int) -> list[Rates]:
-    """Little's law a block: level ÷ mean time in the system is what passes through, failed or not, so the mean is over
-    every measured request; of what passes through, the ok share counts."""
-    return [_share_out(level / block["in_system"], block) for block in blocks if block["in_system"] > 0]
+    """Little's law a block, with the time that our users take between two requests (the interactive response time law,
+    P. J. Denning and J. P. Buzen, The Operational Analysis of Queueing Network Models, ACM Computing Surveys 10, 1978):
+    level ÷ mean cycle is what is finished, failed or not, so the mean is over every measured request; of what is
+    finished, the ok share counts."""
+    return [_share_out(level / block["cycle"], block) for block in blocks if block["cycle"] > 0]
 
 
 def open_rates(blocks: Sequence[dict[str, Any]]) -> list[Rates]:

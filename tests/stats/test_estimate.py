@@ -7,7 +7,7 @@ import pytest
 from storage.files import polars_schema
 from storage.records import Cell, Estimate, Failure, Slo
 from tasks.stats.blocks import log_mean
-from tasks.stats.estimate import cells, little_check
+from tasks.stats.estimate import cells, turnarounds
 from tests.fakes.samples import MS, leg, rows
 
 
@@ -223,9 +223,9 @@ def test_nothing_measured_gives_nothing() -> None:
     assert cells(pl.DataFrame(schema=polars_schema()), []) == []
 
 
-def test_littles_law_is_checked_against_the_cycle() -> None:
+def test_the_time_between_two_requests_of_a_user_is_told() -> None:
     frame = rows("a", [100.0] * 20, intended_ns=[k * 100 * MS - 10 * MS for k in range(20)])
-    assert little_check(frame, [leg("a")])["a"] == pytest.approx(0.1)
+    assert turnarounds(frame, [leg("a")])["a"] == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("q", [0.5, 0.95])
