@@ -152,7 +152,7 @@ def _verdict(
     """`detectable`: the smallest effect that would have been a candidate tonight with nothing else changed."""
     expected = test.expected
     assert expected is not None
-    half = float(stdtrit(expected.df, 0.975)) * expected.sd
+    half = expected.half_width(rules.interval)
     seen = float(stdtrit(expected.df, 1 - rules.fdr / family)) * expected.sd
     lower, upper = math.expm1(test.effect - half), math.expm1(test.effect + half)
     detectable = max(rules.min_effect, math.expm1(seen))

@@ -9,8 +9,8 @@ PRIOR_CV = {"latency_p50": 0.035, "latency_p95": 0.05, "latency_p99": 0.09, "ttf
 class GateRules:
     min_effect: float = 0.03  # smaller changes are never called regressed or improved
     fdr: float = 0.10  # Benjamini-Hochberg q over the cells and means of one target
-    confirm_p: float = 0.01  # what the second measurement must reach
-    confirm_p_alone: float = 0.004  # the same where no control takes the machine's luck off: both looks share that luck
+    confirm_p: float = 0.007  # what the second measurement must reach
+    confirm_p_alone: float = 0.002  # the same where no control takes the machine's luck off: both looks share that luck
     least_nights: int = 3  # below: no statistical gate
     many_nights: int = 20  # from here the cells' own spread leads, below the prior does
     carried_nights: int = 10  # least nights of the segment before whose spread a new one carries over
@@ -19,6 +19,9 @@ class GateRules:
     few_df: float = 8.0  # weight of the prior variance below `many_nights`, in degrees of freedom
     level_df: float = 4.0  # weight of the metric's mean variance, for a level
     mean_df: float = 2.0  # weight of half the prior variance, for the mean over levels
+    interval: float = 0.95  # what the interval of a change holds of unchanged nights
+    outlying_prior: float = 0.5  # outlying nights beside those that were seen, in nights
+    outlying_weight: float = 15.0  # the same for all nights
     control_from: int = 15  # nights, from which the control's slope is estimated
     control_sd: float = 3.0  # robust sds the control may move
     control_least: float = 0.05  # and never less than this share
