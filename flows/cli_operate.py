@@ -59,9 +59,9 @@ def simulate(
         faults=tuple(parse_fault(text) for text in fault or ()),
     )
     with SimulatorProcess(config) as simulator:
-        if not quiet and json != "-":
-            typer.echo(f"simulating an OpenAI-compatible gateway at {simulator.url}; Ctrl-C stops it", err=True)
         try:
+            if not quiet and json != "-":
+                typer.echo(f"simulating an OpenAI-compatible gateway at {simulator.url}; Ctrl-C stops it", err=True)
             while simulator.pid is not None:
                 time.sleep(0.5)
         except KeyboardInterrupt:

@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from storage.records import Word
-from tasks.charts.words import place_words, plain, share
+from tasks.charts.words import metric_words, place_words, plain, share
 from tasks.report.ceiling import rate_tables, sustained_lines
 from tasks.report.gateway import gateway_lines
 from tasks.report.headline import ceiling_words, colour, due_words, headline, incident_lines
@@ -31,15 +31,6 @@ WORD_STYLES = {
 }
 NARROW = ("latency_p50", "latency_p95", "latency_p99", "throughput")
 WIDE = ("latency_p50", "latency_p90", "latency_p95", "latency_p99", "ttft_p95", "throughput", "goodput")
-HEADS = {
-    "latency_p50": "p50",
-    "latency_p90": "p90",
-    "latency_p95": "p95",
-    "latency_p99": "p99",
-    "ttft_p95": "TTFT p95",
-    "throughput": "throughput",
-    "goodput": "goodput",
-}
 RATES = ("finished", "p95 from due", "backlog", "failed", "result")
 MOST_CHANGES = 12
 WIDTH = 110  # from which on there is room for the instrument's own columns and more metrics
@@ -91,7 +82,8 @@ def _levels(view: RunView, target: str, metrics: tuple[str, ...], console: Conso
     if len(targets(view)) > 1:
         console.print(Text(plain(target), style="bold"))
     beside = ["floor", "used"] if console.width >= WIDTH else []
-    table = _grid("level", *(HEADS[metric] for metric in columns), "failed", *beside, "validity")
+    heads = (metric_words(metric).removesuffix(" latency") for metric in columns)
+    table = _grid("level", *heads, "failed", *beside, "validity")
     rows = level_rows(view, target, columns)
     for row in rows:
         numbers = [_number(n) for n in row.numbers]
