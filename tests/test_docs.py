@@ -1,4 +1,4 @@
-"""The pages are run, parsed or looked up, not believed."""
+"""What the pages say is parsed or looked up here; tests/flows/test_pages_followed.py runs their commands."""
 
 import re
 import tomllib
@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import typer
 
-from flows.cli import PANELS, app, run
-from flows.cli_doctor import EXIT_BAD
+from flows.cli import PANELS, app
 from storage.records import SAMPLE_COLUMNS, Failure
 from tasks.stats.metrics import DISTRIBUTIONS
 from tests.fakes import pages
@@ -132,34 +131,6 @@ def test_every_stamp_and_metric_is_explained():
         "output_tokens_per_s",
         "errors",
     }
-
-
-QUICK = ("init", "doctor", "runs", "incidents")  # need no target, no run and no server
-
-
-def quick() -> list[tuple[str, ...]]:
-    found = dict.fromkeys(
-        tuple(words) for _, words in LINES if words[1] in QUICK and not {"ack", "accept"} & set(words)
-    )
-    return list(found)
-
-
-@pytest.mark.parametrize("words", quick(), ids=" ".join)
-def test_the_quick_ones_run(
-    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GATEBENCH_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    code = run([*words[1:]])
-    said = capfd.readouterr()
-    assert code in ((0, EXIT_BAD) if words[1] == "doctor" else (0,)), said.err
-    assert said.out
-    assert said.err == ""
-
-
-def test_the_quick_ones_are_on_the_pages():
-    assert {words[1] for words in quick()} == set(QUICK)
 
 
 def test_every_command_stands_in_one_panel_of_the_help():

@@ -26,17 +26,21 @@ def blocks(page: str, language: str) -> list[str]:
     return found
 
 
+def shell(page: str) -> list[list[str]]:
+    """The lines of each shell block; a line that ends in a backslash goes on."""
+    return [block.replace("\\\n", " ").splitlines() for block in blocks(page, "sh")]
+
+
 def commands(page: str, first: str) -> list[list[str]]:
-    """Every line of the shell blocks that begins with `first`, as words; comments are left out, settings before the
-    command too, and a line that ends in a backslash goes on."""
+    """Every line of the shell blocks that begins with `first`, as words; comments are left out, and settings before the
+    command too."""
     found = []
-    for block in blocks(page, "sh"):
-        for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(re.sub(r"\$\([^)]*\)", "SAID", line), comments=True)
-            while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
-                words.pop(0)
-            if words and words[0] == first:
-                found.append(words)
+    for line in (line for block in shell(page) for line in block):
+        words = shlex.split(re.sub(r"\$\([^)]*\)", "SAID", line), comments=True)
+        while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+            words.pop(0)
+        if words and words[0] == first:
+            found.append(words)
     return found
 
 
