@@ -72,9 +72,16 @@ def test_a_fast_failure_is_an_error_and_no_latency() -> None:
     assert errors is not None and (errors.point, errors.n) == (0.5, 20)
 
 
-def test_throughput_of_a_closed_loop_is_concurrency_over_mean_latency() -> None:
+def test_throughput_of_a_closed_loop_is_concurrency_over_the_mean_time_between_answers() -> None:
     found = find(cells(rows("a", [50.0] * 20, level=4), [leg("a", level=4)]), "throughput")
     assert found is not None and found.point == pytest.approx(4 / 0.050)
+
+
+def test_the_time_between_two_requests_of_a_user_lowers_what_is_finished() -> None:
+    """4 users, each sends 10 ms after its last answer and waits for 50."""
+    ready = [k * 50 * MS - 10 * MS for k in range(20)]
+    found = find(cells(rows("a", [50.0] * 20, level=4, intended_ns=ready), [leg("a", level=4)]), "throughput")
+    assert found is not None and found.point == pytest.approx(4 / 0.060)
 
 
 def test_throughput_counts_ok_requests_only() -> None:
