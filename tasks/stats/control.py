@@ -20,9 +20,11 @@ class Luck:
     again: float  # to take off the second measurement
     carried: Floats  # as `past`, of the nights of the segment before
 
-    def confirm_p(self, rules: GateRules) -> float:
+    def confirm_p(self, nights: int, rules: GateRules) -> float:
         """What a second measurement must reach: less is enough where the luck that both share has been taken off."""
-        return rules.confirm_p if self.beta > 0 else rules.confirm_p_alone
+        if self.beta > 0:
+            return rules.confirm_p
+        return rules.confirm_p_young if nights < rules.many_nights else rules.confirm_p_alone
 
 
 def luck(cells: Sequence[Cell], nights: Nights, rules: GateRules, carried: Carried) -> Luck:

@@ -56,8 +56,9 @@ def hypotheses(cells: Sequence[Cell], luck: Luck, rules: GateRules, carried: Car
         tests = [(cell.level, line, e, e) for cell, line, e in zip(group, lines, expected, strict=True)]
         if len(group) > 1:
             tests.append((None, *_mean(lines, expected, rules.prior_cv[metric], rules)))
-        needed = luck.confirm_p(rules)
-        found += [_hypothesis(group[0].series, metric, at, line, e, e2, needed) for at, line, e, e2 in tests]
+        for at, line, e, again in tests:
+            needed = luck.confirm_p(e.nights if e is not None else 0, rules)
+            found.append(_hypothesis(group[0].series, metric, at, line, e, again, needed))
     return found
 
 
