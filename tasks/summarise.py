@@ -39,7 +39,7 @@ def checked(legs: Sequence[Leg], between: dict[str, float]) -> list[Leg]:
     out = []
     for leg in legs:
         gap = between.get(leg.leg_id, 0.0)
-        if abs(gap) > TURNAROUND_LIMIT and leg.validity == Validity.VALID:
+        if gap > TURNAROUND_LIMIT and leg.validity == Validity.VALID:
             reason = f"between two requests of a user {gap:.0%} of a latency went by: fewer were under way than asked"
             out.append(replace(leg, validity=Validity.SUSPECT, reasons=[*leg.reasons, reason]))
         else:

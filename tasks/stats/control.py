@@ -21,7 +21,8 @@ class Luck:
     carried: Floats  # as `past`, of the nights of the segment before
 
     def confirm_p(self, nights: int, rules: GateRules) -> float:
-        """What a second measurement must reach: less is enough where the luck that both share has been taken off."""
+        """What a second measurement must reach. Where the luck that both share has not been taken off it must be the
+        smaller, and smallest where the spread is the nights' own and no careful prior's."""
         if self.beta > 0:
             return rules.confirm_p
         return rules.confirm_p_young if nights < rules.many_nights else rules.confirm_p_alone

@@ -31,7 +31,7 @@ def judge_errors(target: str, cell: Cell, levels: int, *, confirmed: bool, rules
     if not confirmed or math.isnan(cell.again):
         return say(Word.INCONCLUSIVE, "candidate", effect, p)
     again = _upper_mid_p(cell.again, cell.again_n, usual, rho)
-    if again < rules.confirm_p:
+    if again < rules.error_confirm_p:
         return say(Word.REGRESSED, f"{rate:.2%} of requests failed, {usual:.2%} usually", effect, p)
     return say(Word.UNCHANGED, "not confirmed", effect, p)
 

@@ -88,7 +88,7 @@ def turnarounds(samples: pl.LazyFrame | pl.DataFrame, legs: Sequence[Leg]) -> di
     """Closed-loop legs: the time our users took between two requests, as a share of the mean latency.
 
     The cycle of a request is from the end of its user's previous one to its own end, so N ÷ mean cycle is completions ÷
-    time without the ramp and the drain at the edges. What of it is not latency, the target had a user less.
+    time without the ramp and the drain at the edges. While a user is between two requests, the target has one less.
     """
     closed = [leg.leg_id for leg in legs if leg.loop == "closed"]
     frame = (

@@ -36,8 +36,8 @@ class Expected:
     outlying: float
 
     def half_width(self, level: float) -> float:
-        """Of the interval that holds an unchanged night with this chance, the outlying ones counted: they happen, and
-        are outside. Of the others it must therefore hold the more."""
+        """Of the interval that holds an unchanged night with this chance. Outlying nights happen, and are outside: so
+        it is widened for the others, by half of what it leaves out at most, or a few bad nights would make it void."""
         inside = min(level / (1 - self.outlying), (1 + level) / 2)
         return float(stdtrit(self.df, (1 + inside) / 2)) * self.sd
 
@@ -78,7 +78,8 @@ def _own(known: Floats, rules: GateRules) -> Own:
 def level(cell: Own, peers: float, cv: float, rules: GateRules) -> Expected:
     """A level; `peers`: mean variance over the levels of its metric; `cv`: the metric's prior.
 
-    Moderated variance: (d0·s0² + df·s²) / (d0 + df), with d0 + df degrees of freedom (Smyth 2004).
+    Moderated variance: (d0·s0² + df·s²) / (d0 + df), with d0 + df degrees of freedom (Smyth 2004); with fewer where
+    nights are few and vary more than the prior says.
     """
     if cell.nights < rules.many_nights:
         return _leaning(cell, cv * cv, peers, rules)

@@ -72,7 +72,10 @@ class Reader:
             yield said
         finally:
             process.send_signal(signal.SIGINT)
-            said += process.communicate(timeout=120)[0].splitlines(keepends=True)
+            try:
+                said += process.communicate(timeout=120)[0].splitlines(keepends=True)
+            finally:
+                process.kill()
         assert process.returncode == 0, said
 
     def _meant(self, text: str) -> str:

@@ -50,6 +50,15 @@ def test_concurrency_is_the_level_and_the_measured_requests_are_those_asked_for(
     assert sim.stats()["peak_in_flight"] == level
 
 
+def test_the_rate_of_a_closed_loop_is_what_was_finished_by_its_rows(sim, leg_spec, rows_of):
+    spec = leg_spec(sim.url, level=4, requests=30)
+    leg = run(spec)
+    rows = rows_of(spec).filter(pl.col("phase") == "measured")
+    cycle = (rows["end_ns"] - rows["intended_ns"]).mean()
+    assert leg.health.achieved_rps == pytest.approx(4 / cycle * 1e9)
+    assert cycle > (rows["end_ns"] - rows["sent_ns"]).mean()
+
+
 def test_tokens_and_stamps_of_a_stream(sim, leg_spec, rows_of):
     sim.configure(slots=0, first_token_ms=20.0, per_token_ms=5.0)
     spec = leg_spec(sim.url, level=1, requests=8)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
+from tasks.stats.control import Luck
 from tasks.stats.moderate import Expected, level, mean_over_levels, own
 from tasks.stats.rules import GateRules
 
@@ -52,3 +53,15 @@ def test_outlying_nights_are_those_that_were_dropped_and_a_few_more_while_few_we
     assert cell is not None
     assert (cell.nights, cell.n, cell.dropped) == (30, 29, 1)
     assert level(cell, cell.variance, 0.05, RULES).outlying == pytest.approx(1.5 / 45)
+
+
+@pytest.mark.parametrize(
+    ("beta", "nights", "needed"),
+    [(0.5, 30, RULES.confirm_p), (0.0, 20, RULES.confirm_p_alone), (0.0, 19, RULES.confirm_p_young)],
+)
+def test_a_second_look_must_reach_more_where_it_shares_the_luck_of_the_first(
+    beta: float, nights: int, needed: float
+) -> None:
+    none = np.zeros(nights)
+    assert Luck(beta, none, 0.0, 0.0, none[:0]).confirm_p(nights, RULES) == needed
+    assert RULES.confirm_p_alone < RULES.confirm_p_young < RULES.confirm_p
