@@ -11,7 +11,7 @@ class GateRules:
     fdr: float = 0.10  # Benjamini-Hochberg q over the cells and means of one target
     confirm_p: float = 0.007  # what the second measurement must reach
     confirm_p_alone: float = 0.002  # that one where no control takes the machine's luck off: both looks share that luck
-    confirm_p_young: float = 0.004  # that one below `many_nights`, where the prior is careful already
+    confirm_p_young: float = 0.003  # that one below `many_nights`, where the prior is careful already
     least_nights: int = 3  # below: no statistical gate
     many_nights: int = 20  # from here the cells' own spread leads, below the prior does
     carried_nights: int = 10  # least nights of the segment before whose spread a new one carries over

@@ -8,6 +8,7 @@ import pytest
 from storage.store import Book
 from tasks.simulator.model import Distribution, SimConfig
 from tasks.simulator.process import SimulatorProcess
+from tests.fakes import pages
 from tests.fakes.command import alone, bare
 from tests.fakes.history import laid_out
 
@@ -16,6 +17,8 @@ pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 LIMITS = [f"health.{name}=1e9" for name in ("invalid_loop_lag_p99_ms", "invalid_lag_p99_ms", "invalid_cpu_share")]
 SURE = [word for limit in LIMITS for word in ("--set", limit)]
 SMALL = [
+    "--pause",
+    "1s",
     "--runs",
     "3",
     "--processes",
@@ -37,8 +40,11 @@ def test_a_target_against_itself_is_measured_anew_each_time_and_the_study_is_kep
     env = {**bare(), "GATEBENCH_HOME": str(laid_out(tmp_path / "home", tmp_path_factory)), "COLUMNS": "80"}
     config = SimConfig(service_ms=20, distribution=Distribution.CONSTANT, slots=0)
     with SimulatorProcess(config) as simulator:
-        words = ["--url", simulator.url, "--model", "m", "--no-stream", *SMALL, *SURE]
-        done = alone(env, tmp_path, "aa", *words, "--json", "aa.json")
+        [page] = [words[2:] for words in pages.commands("README.md", "gatebench") if words[1] == "aa"]
+        words = [
+            simulator.url if word.startswith("http") else word for word in page
+        ]  # of an option the last word counts
+        done = alone(env, tmp_path, "aa", *words, "--no-stream", *SMALL, *SURE, "--json", "aa.json")
     assert done.code == 0, done.err
     assert "run 3 of 3" in done.err
     assert done.out.startswith("target against itself: 3 runs, 2 blocks each")

@@ -6,6 +6,7 @@ One reader goes through the README and on from there in one folder, so these tes
 
 import json
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -45,7 +46,6 @@ LESS = {
     "--duration 1m": "--duration 1s",
     "50:20s,200:20s,50:20s": "50:1s,200:1s,50:1s",
     "--stress rate=20,from=1m,until=3m": "--speed 10 --stress rate=20,from=1s,until=2s",
-    "--runs 6 --pause 10m": "--runs 3 --pause 1s",
 }
 MORE = {
     "sweep": SURE,
@@ -53,7 +53,6 @@ MORE = {
     "load": SURE,
     "ceiling": ("--start", "150", "--max-rate", "150", "--duration", "1s", *SURE),
     "compare": ("--requests", "40", "--concurrency", "2", *SURE),
-    "aa": ("--processes", "1", "--requests", "40", "--concurrency", "2", "--blocks", "2", "--simulated", "2", *SURE),
 }
 REGRESSED, INVALID = 10, 12
 SMALL = {
@@ -64,6 +63,7 @@ SMALL = {
 ELSEWHERE = {  # a line that begins so is run by that test
     "make quickstart": "tests/flows/test_main_job.py",
     "make help": "tests/test_docs.py",
+    "gatebench aa": "tests/flows/test_aa_measured.py",
     "gatebench sweep --url http://127.0.0.1:4001/v1": "tests/flows/test_ci_gate.py",
     "gatebench export last": "tests/flows/test_ci_gate.py",
     "gatebench baseline export": "tests/flows/test_baseline_bundle.py",
@@ -216,15 +216,12 @@ def test_side_by_side(reader: Reader) -> None:
         pass
 
 
-@follows(("docs/troubleshooting.md", "gatebench doctor"), ("README.md", "gatebench doctor"))
+@follows(("docs/troubleshooting.md", "gatebench doctor"))
 def test_looking_into_it(reader: Reader) -> None:
     looked, shown, listed = reader.follow("docs/troubleshooting.md", "gatebench doctor")
     assert (looked.code in (0, EXIT_BAD), shown.code, listed.code) == (True, 0, 0), (looked, shown, listed)
     assert "compare" in shown.out
     assert "nightly" in listed.out
-    _, studied = reader.follow("README.md", "gatebench doctor")
-    assert studied.code == 0, studied.err
-    assert studied.out.startswith("target against itself: 3 runs")
 
 
 @follows(("docs/security.md", "gatebench rebuild"), ("docs/security.md", "gatebench backup"),
@@ -443,24 +440,22 @@ def answers(port: int) -> bool:
         return line.connect_ex(("127.0.0.1", port)) == 0
 
 
-def commands_of(page: str) -> Iterator[tuple[str, str]]:
-    """(the block's first line, a line of it) of every block."""
-    for block in pages.shell(page):
-        for line in block:
-            if line.split("#")[0].strip():
-                yield block[0], line
+def lines(page: str) -> list[str]:
+    """Of all shell blocks."""
+    return [line for block in pages.shell(page) for line in block if line.split("#")[0].strip()]
 
 
 @pytest.mark.parametrize("page", pages.PAGES)
 def test_every_line_of_every_page_is_run(page: str) -> None:
-    for first, line in commands_of(page):
-        here = any(named == page and first.startswith(block) for named, block in FOLLOWED)
+    followed = [shlex.split(line, comments=True) for where, block in FOLLOWED for line in lines_of(where, block)]
+    for line in lines(page):
+        here = shlex.split(line, comments=True) in followed
         assert here or line.startswith((*ELSEWHERE, *NOT_HERE)), f"{page}: nobody runs `{line}`"
 
 
 def test_nothing_is_said_to_be_run_that_no_page_has() -> None:
-    lines = [line for page in pages.PAGES for _, line in commands_of(page)]
-    assert [begins for begins in (*ELSEWHERE, *NOT_HERE) if not any(line.startswith(begins) for line in lines)] == []
+    told = [line for page in pages.PAGES for line in lines(page)]
+    assert [begins for begins in (*ELSEWHERE, *NOT_HERE) if not any(line.startswith(begins) for line in told)] == []
     assert [file for file in ELSEWHERE.values() if not (pages.ROOT / file).is_file()] == []
     for page, block in FOLLOWED:
         assert lines_of(page, block)
