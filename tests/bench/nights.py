@@ -3,7 +3,7 @@
 The real nightly, its own Prefect server, load workers, control and webhook. Ten nights in which nothing changes must
 raise nothing; a tail slower by 10 % the night after must be regressed, confirmed in a second measurement, and told
 once; accepted, it must stay quiet; a further slowdown must be told once, and its fix once. Prints a line a night and
-the marks; exit code 1 when one is missed. About fifteen minutes on a machine that does nothing else; on a busy one,
+the marks; exit code 1 when one is missed. About twelve minutes on a machine that does nothing else; on a busy one,
 `--service-ms 800` drowns what it does to the times.
 """
 
