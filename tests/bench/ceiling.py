@@ -1,4 +1,4 @@
-"""Is the ceiling that `gatebench ceiling` tells the true one? `.venv/bin/python -m tests.bench.ceiling` (15 minutes).
+"""Is the ceiling that `gatebench ceiling` tells the true one? `.venv/bin/python -m tests.bench.ceiling` (13 minutes).
 
 Ten simulators with slots and service times drawn at random, each measured by the command as a user would run it. The
 truth is the simulator's own: slots / mean time that a slot was really held. Prints a line a seed; exits with 1 where
