@@ -1,5 +1,6 @@
-"""compose.yaml, the Dockerfile and the systemd units, as far as they can be read without a Docker engine: every path is
-there, every command parses, and nothing is open that the local server keeps closed."""
+"""compose.yaml, the Dockerfile and the systemd units, as far as they can be read: every path is there, every command
+parses, and nothing is open that the local server keeps closed. tests/e2e/unattended.py runs them, on a real systemd and
+a real Docker engine."""
 
 import configparser
 import re
@@ -130,6 +131,8 @@ def test_the_server_is_stopped_by_the_signal_that_prefect_ends_on_and_the_worker
     server, worker = ({key: lines_of(u, key) for key in ("KillSignal", "KillMode")} for u in UNITS)
     assert server == {"KillSignal": ["SIGINT"], "KillMode": []}
     assert worker == {"KillSignal": ["SIGTERM"], "KillMode": ["mixed"]}
+    signals = {name: service.get("stop_signal", "SIGTERM") for name, service in OURS.items()}
+    assert signals == {"server": "SIGINT", "deploy": "SIGTERM", "worker": "SIGTERM"}
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")

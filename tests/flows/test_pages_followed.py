@@ -77,8 +77,8 @@ NOT_HERE = {  # no test can run a line that begins so, for that reason
     "make soak": "half an hour of an idle machine",
     "make e2e": "an hour, and gateways from the internet",
     ". .venv/bin/activate": "the tests have an environment",
-    "sudo ": "systemd, as root; tests/deployments/test_compose_and_units.py reads the units",
-    "cp deployments/compose.env.example": "a container engine; the same test reads the compose file",
+    "sudo ": "root, and a machine with systemd; `make e2e` has one booted: tests/e2e/unattended.py",
+    "cp deployments/compose.env.example": "a container engine; likewise tests/e2e/unattended.py",
     "docker compose": "likewise",
 }
 FOLLOWED: list[tuple[str, str]] = []
