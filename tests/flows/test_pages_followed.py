@@ -77,8 +77,8 @@ NOT_HERE = {  # no test can run a line that begins so, for that reason
     "make soak": "half an hour of an idle machine",
     "make e2e": "an hour, and gateways from the internet",
     ". .venv/bin/activate": "the tests have an environment",
-    "sudo ": "root, and a machine with systemd; `make e2e` has one booted: tests/e2e/unattended.py",
-    "cp deployments/compose.env.example": "a container engine; likewise tests/e2e/unattended.py",
+    "sudo ": "root, and systemd: `python -m tests.e2e.unattended` boots a machine for it",
+    "cp deployments/compose.env.example": "a container engine: likewise, with `--containers`",
     "docker compose": "likewise",
 }
 FOLLOWED: list[tuple[str, str]] = []
