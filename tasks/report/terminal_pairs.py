@@ -1,5 +1,7 @@
 """Targets side by side in the terminal: a table a pair, in 80 columns."""
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -9,6 +11,7 @@ from tasks.report.side_by_side import OVERHEAD, PairRow, PairTable, pair_tables,
 from tasks.report.view import RunView
 
 STYLES = {"regressed": "red", "improved": "green", "inconclusive": "yellow"}
+NAMED = 3  # rows that have the same reason; of more only their number is told
 WIDE = 110  # from which on there is room for the change in the metric's own unit beside a verdict
 
 
@@ -17,10 +20,23 @@ def render_pairs(view: RunView, console: Console) -> None:
     for table in pair_tables(view):
         console.print(Text(plain(table.title), style="bold"))
         console.print(_pair(table, console.width >= WIDE))
-        for reason in dict.fromkeys(row.reason for row in table.leading if row.reason):
-            console.print(Text(f"  {plain(reason)}", style="yellow"))
+        for words in reasons(table.leading):
+            console.print(Text(f"  {plain(words)}", style="yellow"))
         console.print()
     _sides(view, console)
+
+
+def reasons(rows: Sequence[PairRow]) -> list[str]:
+    """Why verdicts are what they are, each reason once, and of which rows where it is not of all."""
+    said: dict[str, list[str]] = {}
+    for row in rows:
+        if row.reason:
+            said.setdefault(row.reason, []).append(f"{row.what} {row.place}")
+    found = []
+    for reason, of in said.items():
+        which = ", ".join(of) if len(of) <= NAMED else f"{len(of)} of {len(rows)} numbers"
+        found.append(reason if len(of) == len(rows) else f"{which}: {reason}")
+    return found
 
 
 def _pair(table: PairTable, wide: bool) -> Table:

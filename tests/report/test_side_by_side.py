@@ -71,6 +71,15 @@ def test_an_inconclusive_comparison_says_why(view: View) -> None:
     assert headline(found) == "Inconclusive: 2 blocks; 3 are needed."
 
 
+def test_a_reason_in_the_terminal_says_whose_it_is_unless_it_is_everybodys(view: View) -> None:
+    once = replace(SLOW, metric="ttft_p95", verdict="unchanged", reason="not confirmed")
+    assert "\n  p95 TTFT at 10 concurrent: not confirmed\n" in terminal(compared(view, SLOW, MEAN, once))
+    two = [replace(one, verdict="inconclusive", reason="2 blocks; 3 are needed") for one in (SLOW, MEAN)]
+    assert "\n  2 blocks; 3 are needed\n" in terminal(compared(view, *two, verdict="inconclusive"))
+    levels = [replace(once, level=level) for level in (1, 2, 4, 8)]
+    assert "\n  4 of 5 numbers: not confirmed\n" in terminal(compared(view, SLOW, *levels))
+
+
 def test_an_overhead_is_told_at_the_lowest_level_in_milliseconds(view: View) -> None:
     over = replace(SLOW, kind="overhead", baseline="direct", candidate="gw", verdict="", level=1)
     found = compared(view, over, replace(over, level=10, by=0.1), verdict=None)
